@@ -1,0 +1,1 @@
+//! The event bus: hints that a label log has grown.

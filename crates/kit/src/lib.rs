@@ -1,0 +1,1 @@
+//! What every process gets for free: configuration, telemetry, TLS, HTTP problem answers, shutdown, backoff.

@@ -1,0 +1,1 @@
+//! The store: artifacts, label logs, outbox, revisions and gateway status in SQL.

@@ -1,0 +1,1 @@
+//! Synapse XML: read with limits, check, compile to an executable plan, dispatch and mediate.

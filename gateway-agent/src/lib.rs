@@ -1,0 +1,1 @@
+//! Follows the label logs, deploys what they say, serves traffic.

@@ -1,0 +1,1 @@
+//! Saves artifacts in one transaction and relays the outbox.

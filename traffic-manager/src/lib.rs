@@ -1,0 +1,1 @@
+//! Internal data API, watch stream, gateway registry.
