@@ -1,1 +1,24 @@
-//! The domain words that two processes must agree on: artifact, label, revision, digest, change, status.
+//! The domain words that two processes must agree on: artifact, label, revision, digest,
+//! label log, status. Values and their wire shapes; no I/O, no clock.
+
+mod digest;
+mod gateway_api;
+mod gson;
+mod label;
+mod label_log;
+mod publish;
+mod status;
+
+pub use digest::{Digest, DigestError};
+pub use gateway_api::{Artifact, ArtifactError, Content, Credential, SUPER_TENANT, derive_api_id};
+pub use label::{DEFAULT_LABEL, Label, LabelError};
+pub use label_log::{Announcement, Instruction, LabelLogEntry, LogLine, LogLineError};
+pub use publish::{
+    ArtifactResult, Finding, Outcome, PublishItem, PublishReport, PublishRequest, RemoveReport,
+    SavedTo, Severity,
+};
+pub use status::{
+    ApiOverview, DeploymentAction, DeploymentNotice, DeploymentNotices, DeploymentState,
+    DeploymentStatus, GatewayNotice, GatewayNoticeReply, GatewayOverview, GatewayStatus,
+    NoticeKind, NoticesReply, Overview,
+};

@@ -1,1 +1,13 @@
-//! What every process gets for free: configuration, telemetry, TLS, HTTP problem answers, shutdown, backoff.
+//! What every process gets for free: configuration, telemetry, TLS, HTTP problem answers,
+//! shutdown, backoff, the clock.
+
+pub mod backoff;
+pub mod clock;
+pub mod config;
+mod config_document;
+pub mod http_client;
+pub mod problem;
+pub mod server;
+pub mod shutdown;
+pub mod telemetry;
+pub mod tls;

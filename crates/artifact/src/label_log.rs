@@ -1,0 +1,258 @@
+//! The label log on the wire: one JSON object a line.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{Digest, DigestError, SavedTo};
+
+/// What a gateway has to do with an API. The strings are those of `GATEWAY_INSTRUCTION`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Instruction {
+    Publish,
+    Remove,
+}
+
+impl Instruction {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "Publish",
+            Self::Remove => "Remove",
+        }
+    }
+
+    /// Case-sensitive, as in WSO2's table.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "Publish" => Some(Self::Publish),
+            "Remove" => Some(Self::Remove),
+            _ => None,
+        }
+    }
+}
+
+/// One change of one API under one label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelLogEntry {
+    /// Position in the label's log, gap-free and in commit order; starts at 1.
+    pub seq: u64,
+    pub api_id: String,
+    pub name: String,
+    pub version: String,
+    pub tenant_domain: String,
+    pub instruction: Instruction,
+    /// The n-th saved state of this API; the same in every label that the save touched.
+    pub revision: u64,
+    /// Digest of the artifact's text (for a Remove: of the removal's).
+    pub digest: Digest,
+    /// When it was saved, milliseconds since the epoch.
+    pub time: i64,
+    /// The artifact's text, verbatim. Present on a Publish.
+    pub artifact: Option<String>,
+}
+
+/// What a save leaves in the outbox: which label logs have grown, and how far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Announcement {
+    pub dc: String,
+    pub api_id: String,
+    pub name: String,
+    pub version: String,
+    pub tenant_domain: String,
+    pub instruction: Instruction,
+    pub digest: Digest,
+    /// When it was saved, milliseconds since the epoch.
+    pub time: i64,
+    pub labels: Vec<SavedTo>,
+}
+
+/// A line of the answer of `GET /internal/data/v1/label-log`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogLine {
+    Entry(Box<LabelLogEntry>),
+    /// Everything up to `seq` has been sent. Repeated as a heartbeat while the log is followed.
+    CompleteTo(u64),
+}
+
+/// Why a line cannot be read. The line itself is not repeated: it may hold credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum LogLineError {
+    #[error("label log line is not the expected JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("label log line lacks `{0}`")]
+    Missing(&'static str),
+    #[error("label log line: {0}")]
+    Digest(#[from] DigestError),
+    #[error("label log line {seq}: artifact does not match its digest")]
+    DigestMismatch { seq: u64 },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EntryOut<'a> {
+    seq: u64,
+    api_id: &'a str,
+    instruction: Instruction,
+    digest: Digest,
+    revision: u64,
+    name: &'a str,
+    version: &'a str,
+    tenant_domain: &'a str,
+    time: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact: Option<ArtifactOut<'a>>,
+}
+
+/// The artifact stands in the line as the object it is; a text that cannot (a blob with line
+/// ends or outer blanks, written by another node) stands there as a JSON string.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ArtifactOut<'a> {
+    Object(&'a RawValue),
+    Text(&'a str),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LineIn<'a> {
+    complete_to: Option<u64>,
+    seq: Option<u64>,
+    api_id: Option<String>,
+    instruction: Option<Instruction>,
+    digest: Option<String>,
+    revision: Option<u64>,
+    name: Option<String>,
+    version: Option<String>,
+    tenant_domain: Option<String>,
+    #[serde(default)]
+    time: i64,
+    #[serde(borrow)]
+    artifact: Option<&'a RawValue>,
+}
+
+impl LogLine {
+    /// The line's text without the line end.
+    pub fn to_text(&self) -> Result<String, serde_json::Error> {
+        let entry = match self {
+            Self::CompleteTo(seq) => return Ok(format!("{{\"completeTo\":{seq}}}")),
+            Self::Entry(entry) => entry,
+        };
+        let artifact = entry.artifact.as_deref().map(|text| {
+            let raw = serde_json::from_str::<&RawValue>(text).ok();
+            match raw.filter(|raw| raw.get() == text && !text.contains(['\n', '\r'])) {
+                Some(raw) => ArtifactOut::Object(raw),
+                None => ArtifactOut::Text(text),
+            }
+        });
+        serde_json::to_string(&EntryOut {
+            seq: entry.seq,
+            api_id: &entry.api_id,
+            instruction: entry.instruction,
+            digest: entry.digest,
+            revision: entry.revision,
+            name: &entry.name,
+            version: &entry.version,
+            tenant_domain: &entry.tenant_domain,
+            time: entry.time,
+            artifact,
+        })
+    }
+
+    /// Reads a line and checks the artifact against its digest.
+    pub fn parse(line: &str) -> Result<Self, LogLineError> {
+        use LogLineError::Missing;
+        let line: LineIn<'_> = serde_json::from_str(line)?;
+        if let Some(seq) = line.complete_to {
+            return Ok(Self::CompleteTo(seq));
+        }
+        let entry = LabelLogEntry {
+            seq: line.seq.ok_or(Missing("seq"))?,
+            api_id: line.api_id.ok_or(Missing("apiId"))?,
+            name: line.name.unwrap_or_default(),
+            version: line.version.unwrap_or_default(),
+            tenant_domain: line.tenant_domain.unwrap_or_default(),
+            instruction: line.instruction.ok_or(Missing("instruction"))?,
+            revision: line.revision.ok_or(Missing("revision"))?,
+            digest: Digest::parse(&line.digest.ok_or(Missing("digest"))?)?,
+            time: line.time,
+            artifact: line.artifact.map(artifact_text).transpose()?,
+        };
+        match (entry.instruction, entry.artifact.as_deref()) {
+            (Instruction::Publish, None) => return Err(Missing("artifact")),
+            (_, Some(text)) if Digest::of(text.as_bytes()) != entry.digest => {
+                return Err(LogLineError::DigestMismatch { seq: entry.seq });
+            }
+            _ => {}
+        }
+        Ok(Self::Entry(Box::new(entry)))
+    }
+}
+
+fn artifact_text(raw: &RawValue) -> Result<String, serde_json::Error> {
+    if raw.get().starts_with('"') {
+        serde_json::from_str(raw.get())
+    } else {
+        Ok(raw.get().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(artifact: &str) -> LogLine {
+        LogLine::Entry(Box::new(LabelLogEntry {
+            seq: 7,
+            api_id: "u-1".into(),
+            name: "Pizza".into(),
+            version: "1.0".into(),
+            tenant_domain: "carbon.super".into(),
+            instruction: Instruction::Publish,
+            revision: 3,
+            digest: Digest::of(artifact.as_bytes()),
+            time: 1,
+            artifact: Some(artifact.into()),
+        }))
+    }
+
+    #[test]
+    fn keeps_the_artifact_verbatim() {
+        for artifact in [
+            r#"{ "name":"\u003c", "x":1 }"#,
+            "{\n \"name\": \"a\"}",
+            " {}",
+            "no json",
+        ] {
+            let line = entry(artifact);
+            let text = line.to_text().unwrap();
+            assert!(!text.contains('\n'));
+            assert_eq!(LogLine::parse(&text).unwrap(), line);
+        }
+    }
+
+    #[test]
+    fn refuses_bytes_that_are_not_the_revision() {
+        let text = entry(r#"{"name":"a"}"#).to_text().unwrap();
+        let changed = text.replace(r#""artifact":{"name":"a"}"#, r#""artifact":{"name":"b"}"#);
+        assert!(matches!(
+            LogLine::parse(&changed),
+            Err(LogLineError::DigestMismatch { seq: 7 })
+        ));
+    }
+
+    #[test]
+    fn tells_how_far_the_answer_reaches() {
+        let line = LogLine::CompleteTo(42);
+        assert_eq!(line.to_text().unwrap(), r#"{"completeTo":42}"#);
+        assert_eq!(LogLine::parse(r#"{"completeTo":42}"#).unwrap(), line);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_line_panics(line in ".*") {
+            let _ = LogLine::parse(&line);
+        }
+    }
+}

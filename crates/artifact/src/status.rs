@@ -1,0 +1,179 @@
+//! Gateways and what they run: the notices that gateways send (shapes of API Manager's later
+//! `/notify-gateway` and `/notify-api-deployment-status`) and the overview made from them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Instruction, Label};
+
+/// Body of `POST /internal/data/v1/notify-gateway`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayNotice {
+    pub payload_type: NoticeKind,
+    pub gateway_id: String,
+    /// The labels that the gateway subscribes to.
+    pub environment_labels: Vec<Label>,
+    /// Milliseconds since the epoch, by the gateway's clock.
+    pub time_stamp: i64,
+    /// Where clients reach the gateway, for people to read: `http://127.0.0.1:8280`.
+    #[serde(default)]
+    pub urls: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum NoticeKind {
+    Register,
+    Heartbeat,
+}
+
+/// Answer to a [`GatewayNotice`]: `REGISTERED` or `ACKNOWLEDGED`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayNoticeReply {
+    pub status: String,
+    pub gateway_id: String,
+}
+
+/// Body of `POST /internal/data/v1/notify-api-deployment-status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentNotices {
+    pub count: usize,
+    pub list: Vec<DeploymentNotice>,
+}
+
+/// Answer to [`DeploymentNotices`]: `RECEIVED`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticesReply {
+    pub status: String,
+}
+
+/// What a gateway did with one label-log entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentNotice {
+    pub gateway_id: String,
+    pub api_id: String,
+    pub tenant_domain: String,
+    /// `SUCCESS` or `FAILURE`.
+    pub deployment_status: String,
+    pub action: DeploymentAction,
+    /// Digest of the revision that was received.
+    pub revision_id: Digest,
+    /// The n of the received revision; a notice about an older one never replaces a newer one.
+    pub revision: u64,
+    /// Digest of the revision that answers requests now, where there is one.
+    #[serde(default)]
+    pub deployed_revision_id: Option<Digest>,
+    /// Milliseconds since the epoch, by the gateway's clock.
+    pub time_stamp: i64,
+    #[serde(default)]
+    pub error_code: Option<String>,
+    #[serde(default)]
+    pub error_message: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DeploymentAction {
+    Deploy,
+    Undeploy,
+}
+
+/// How one API stands on one gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeploymentState {
+    /// Compiled, swapped into the route table and answering requests.
+    Deployed,
+    /// The gateway has not said anything about the desired revision yet.
+    Pending,
+    /// The gateway refused the desired revision; the reason says why.
+    Failed,
+    /// A Remove was applied.
+    Undeployed,
+}
+
+impl DeploymentState {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployed => "deployed",
+            Self::Pending => "pending",
+            Self::Failed => "failed",
+            Self::Undeployed => "undeployed",
+        }
+    }
+}
+
+/// Truth per gateway and API: what it should run, what it got, what it runs, and why they differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentStatus {
+    pub gateway_id: String,
+    pub state: DeploymentState,
+    pub desired: Digest,
+    pub received: Option<Digest>,
+    pub deployed: Option<Digest>,
+    pub reason: Option<String>,
+    /// When the gateway said so, milliseconds since the epoch.
+    pub since: Option<i64>,
+    /// Whether the gateway still sends heartbeats.
+    pub online: bool,
+}
+
+/// One API of the store with the status of every gateway that carries one of its labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiOverview {
+    pub api_id: String,
+    pub name: String,
+    pub version: String,
+    pub tenant_domain: String,
+    /// Resolved context; empty where the artifact has no API definition.
+    pub context: String,
+    pub instruction: Instruction,
+    pub revision: u64,
+    pub digest: Digest,
+    pub labels: Vec<Label>,
+    pub saved: i64,
+    pub gateways: Vec<DeploymentStatus>,
+}
+
+impl ApiOverview {
+    /// Whether every gateway of the API's labels has done what the newest entry says.
+    #[must_use]
+    pub fn converged(&self) -> bool {
+        let wanted = match self.instruction {
+            Instruction::Publish => DeploymentState::Deployed,
+            Instruction::Remove => DeploymentState::Undeployed,
+        };
+        self.gateways.iter().all(|status| status.state == wanted)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GatewayStatus {
+    Online,
+    /// No heartbeat within the expiry time; what it runs is what it last said.
+    Offline,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayOverview {
+    pub gateway_id: String,
+    pub labels: Vec<Label>,
+    pub urls: Vec<String>,
+    pub status: GatewayStatus,
+    pub registered: i64,
+    pub last_seen: i64,
+}
+
+/// Answer of `GET /api/lockstep/v1/overview`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overview {
+    pub gateways: Vec<GatewayOverview>,
+    pub apis: Vec<ApiOverview>,
+}

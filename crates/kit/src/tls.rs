@@ -1,0 +1,190 @@
+//! TLS: a development certificate authority under the data directory, or the operator's files.
+//!
+//! One crypto provider (aws-lc-rs) for servers and clients alike.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{RootCertStore, ServerConfig};
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("{file}: {reason}")]
+    File { file: PathBuf, reason: String },
+    #[error("cannot make a development certificate: {0}")]
+    Generate(#[from] rcgen::Error),
+    #[error("TLS: {0}")]
+    Rustls(#[from] rustls::Error),
+}
+
+/// PEM files of a certificate chain and its key.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The crypto provider of the whole product.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// Installs the provider for libraries that ask for the process's default. Safe to repeat.
+pub fn install_provider() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// Where the development authority's certificate lies; clients trust it.
+#[must_use]
+pub fn development_ca(data_dir: &Path) -> PathBuf {
+    data_dir.join("tls").join("ca.pem")
+}
+
+/// The development certificate under `data_dir/tls`, made on first use together with an authority
+/// of its own. Keys are readable by their owner only.
+pub fn development_identity(data_dir: &Path, hostname: &str) -> Result<Identity, TlsError> {
+    let directory = data_dir.join("tls");
+    let identity = Identity {
+        certificate: directory.join("server.pem"),
+        key: directory.join("server.key"),
+    };
+    let authority = development_ca(data_dir);
+    if [&identity.certificate, &identity.key, &authority]
+        .iter()
+        .all(|file| file.exists())
+    {
+        return Ok(identity);
+    }
+    fs::create_dir_all(&directory).map_err(|error| file_error(&directory, error))?;
+
+    let mut ca = CertificateParams::new(Vec::new())?;
+    ca.distinguished_name
+        .push(DnType::CommonName, "Lockstep development authority");
+    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let ca_key = KeyPair::generate()?;
+    let ca_certificate = ca.self_signed(&ca_key)?;
+
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
+    if !names.iter().any(|name| name == hostname) {
+        names.push(hostname.to_owned());
+    }
+    let mut server = CertificateParams::new(names)?;
+    server.distinguished_name.push(DnType::CommonName, hostname);
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    server.use_authority_key_identifier_extension = true;
+    let server_key = KeyPair::generate()?;
+    let issuer = Issuer::new(ca, ca_key);
+    let server_certificate = server.signed_by(&server_key, &issuer)?;
+
+    // The authority's key is thrown away: nothing else is ever to be signed by it. Its
+    // certificate is written last, so that an interrupted start makes all three anew.
+    write_private(&identity.key, &server_key.serialize_pem())?;
+    write(&identity.certificate, &server_certificate.pem())?;
+    write(&authority, &ca_certificate.pem())?;
+    tracing::warn!(
+        authority = %authority.display(),
+        "made a development certificate; clients need its authority, production needs its own"
+    );
+    Ok(identity)
+}
+
+/// A server's TLS set-up with ALPN for HTTP/2 and HTTP/1.1.
+pub fn server_config(identity: &Identity) -> Result<ServerConfig, TlsError> {
+    let chain = certificates(&identity.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&identity.key)
+        .map_err(|error| file_error(&identity.key, error))?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The certificates of a PEM file; an empty file is an error.
+pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| file_error(file, error))?;
+    if chain.is_empty() {
+        return Err(file_error(file, "holds no certificate"));
+    }
+    Ok(chain)
+}
+
+/// A root store that trusts exactly the certificates of `file`.
+pub fn roots(file: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots.add(certificate)?;
+    }
+    Ok(roots)
+}
+
+fn file_error(file: &Path, reason: impl ToString) -> TlsError {
+    TlsError::File {
+        file: file.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+fn write(file: &Path, text: &str) -> Result<(), TlsError> {
+    fs::write(file, text).map_err(|error| file_error(file, error))
+}
+
+fn write_private(file: &Path, text: &str) -> Result<(), TlsError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let _ = fs::remove_file(file);
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .and_then(|mut open| open.write_all(text.as_bytes()))
+        .map_err(|error| file_error(file, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn makes_a_certificate_once_and_keeps_its_key_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let identity = development_identity(directory.path(), "gw.example").unwrap();
+        server_config(&identity).unwrap();
+        roots(&development_ca(directory.path())).unwrap();
+        let mode = fs::metadata(&identity.key).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let before = fs::read(&identity.certificate).unwrap();
+        development_identity(directory.path(), "gw.example").unwrap();
+        assert_eq!(fs::read(&identity.certificate).unwrap(), before);
+    }
+
+    #[test]
+    fn names_the_file_that_holds_no_certificate() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("empty.pem");
+        fs::write(&file, "").unwrap();
+        assert!(
+            certificates(&file)
+                .unwrap_err()
+                .to_string()
+                .contains("empty.pem")
+        );
+    }
+}

@@ -1,0 +1,179 @@
+//! Gateways and what they said, and the rows from which the overview is made.
+
+use artifact::{DeploymentState, Digest, GatewayNotice, Instruction, Label};
+use sqlx::Row;
+
+use crate::label_log::{digest, instruction, label, unsigned};
+use crate::{Store, StoreError, sql};
+
+/// A registered gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayRow {
+    pub gateway_id: String,
+    pub labels: Vec<Label>,
+    pub urls: Vec<String>,
+    pub registered: i64,
+    pub last_seen: i64,
+}
+
+/// What a gateway last said about an API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeploymentRow {
+    pub gateway_id: String,
+    pub api_id: String,
+    pub revision: u64,
+    pub received: Digest,
+    pub deployed: Option<Digest>,
+    pub state: DeploymentState,
+    pub reason: Option<String>,
+    pub since: i64,
+}
+
+/// The newest state of an API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiRow {
+    pub api_id: String,
+    pub name: String,
+    pub version: String,
+    pub tenant_domain: String,
+    pub context: String,
+    pub instruction: Instruction,
+    pub revision: u64,
+    pub digest: Digest,
+    pub saved: i64,
+}
+
+/// The newest entry of an API in one label log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelRow {
+    pub label: Label,
+    pub api_id: String,
+    pub instruction: Instruction,
+    pub revision: u64,
+    pub digest: Digest,
+}
+
+impl Store {
+    /// Records a registration or heartbeat.
+    pub async fn record_gateway(&self, notice: &GatewayNotice, now: i64) -> Result<(), StoreError> {
+        let json = |error: serde_json::Error| StoreError::bad_row("LS_GATEWAY", error.to_string());
+        sqlx::query(sql::UPSERT_GATEWAY)
+            .bind(&notice.gateway_id)
+            .bind(serde_json::to_string(&notice.environment_labels).map_err(json)?)
+            .bind(serde_json::to_string(&notice.urls).map_err(json)?)
+            .bind(now)
+            .bind(now)
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
+    /// Records what gateways said, in one transaction. A row about an older revision than the one
+    /// recorded changes nothing.
+    pub async fn record_deployments(&self, rows: &[DeploymentRow]) -> Result<(), StoreError> {
+        let mut tx = self.write.begin_with("BEGIN IMMEDIATE").await?;
+        for row in rows {
+            sqlx::query(sql::UPSERT_DEPLOYMENT)
+                .bind(&row.gateway_id)
+                .bind(&row.api_id)
+                .bind(i64::try_from(row.revision).unwrap_or(i64::MAX))
+                .bind(row.received.to_string())
+                .bind(row.deployed.map(|digest| digest.to_string()))
+                .bind(row.state.as_str())
+                .bind(&row.reason)
+                .bind(row.since)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    pub async fn gateways(&self) -> Result<Vec<GatewayRow>, StoreError> {
+        let rows = sqlx::query(sql::GATEWAYS).fetch_all(&self.read).await?;
+        let json = |error: serde_json::Error| StoreError::bad_row("LS_GATEWAY", error.to_string());
+        rows.iter()
+            .map(|row| {
+                Ok(GatewayRow {
+                    gateway_id: row.try_get(0)?,
+                    labels: serde_json::from_str(row.try_get(1)?).map_err(json)?,
+                    urls: serde_json::from_str(row.try_get(2)?).map_err(json)?,
+                    registered: row.try_get(3)?,
+                    last_seen: row.try_get(4)?,
+                })
+            })
+            .collect()
+    }
+
+    pub async fn deployments(&self) -> Result<Vec<DeploymentRow>, StoreError> {
+        const TABLE: &str = "LS_DEPLOYMENT";
+        let rows = sqlx::query(sql::DEPLOYMENTS).fetch_all(&self.read).await?;
+        rows.iter()
+            .map(|row| {
+                let state: &str = row.try_get(5)?;
+                Ok(DeploymentRow {
+                    gateway_id: row.try_get(0)?,
+                    api_id: row.try_get(1)?,
+                    revision: unsigned(row.try_get(2)?, TABLE)?,
+                    received: digest(row.try_get(3)?, TABLE)?,
+                    deployed: row
+                        .try_get::<Option<&str>, _>(4)?
+                        .map(|text| digest(text, TABLE))
+                        .transpose()?,
+                    state: [
+                        DeploymentState::Deployed,
+                        DeploymentState::Failed,
+                        DeploymentState::Undeployed,
+                    ]
+                    .into_iter()
+                    .find(|known| known.as_str() == state)
+                    .ok_or_else(|| {
+                        StoreError::bad_row(TABLE, format!("unknown state {state:?}"))
+                    })?,
+                    reason: row.try_get(6)?,
+                    since: row.try_get(7)?,
+                })
+            })
+            .collect()
+    }
+
+    pub async fn apis(&self) -> Result<Vec<ApiRow>, StoreError> {
+        const TABLE: &str = "LS_API";
+        let rows = sqlx::query(sql::APIS).fetch_all(&self.read).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(ApiRow {
+                    api_id: row.try_get(0)?,
+                    context: row.try_get(1)?,
+                    instruction: instruction(row.try_get(2)?, TABLE)?,
+                    revision: unsigned(row.try_get(3)?, TABLE)?,
+                    digest: digest(row.try_get(4)?, TABLE)?,
+                    saved: row.try_get(5)?,
+                    name: row.try_get(6)?,
+                    version: row.try_get(7)?,
+                    tenant_domain: row.try_get(8)?,
+                })
+            })
+            .collect()
+    }
+
+    /// The newest entry of every API in every label log of this store's data center.
+    pub async fn label_rows(&self) -> Result<Vec<LabelRow>, StoreError> {
+        const TABLE: &str = "LS_LABEL_LOG";
+        let rows = sqlx::query(sql::LABEL_ROWS)
+            .bind(&self.dc)
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(LabelRow {
+                    label: label(row, 0, TABLE)?,
+                    api_id: row.try_get(1)?,
+                    instruction: instruction(row.try_get(2)?, TABLE)?,
+                    revision: unsigned(row.try_get(3)?, TABLE)?,
+                    digest: digest(row.try_get(4)?, TABLE)?,
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,8 @@
+//! XML as artifacts hold it: a small tree with places, read with limits.
+
+mod element;
+mod reader;
+mod well_formed;
+
+pub use element::{Element, Node};
+pub use reader::{Limits, XmlError, read};
