@@ -1,5 +1,15 @@
 //! Synapse XML: read with limits, check, compile to an executable plan, dispatch and mediate.
 //!
-//! No I/O, no clock: the gateway's data plane moves the bytes and tells the time.
+//! No I/O, no clock: the gateway's data plane moves the bytes and tells the time. The files stand
+//! in the order of the flow: `xml` reads, `compile` checks and makes a `plan`, `dispatch` finds
+//! the API and resource of a request, `mediate` runs the plan.
 
+pub mod compile;
+pub mod dispatch;
+pub mod expression;
+pub mod mediate;
+pub mod plan;
 pub mod xml;
+
+pub use compile::{Compilation, compile};
+pub use plan::Plan;

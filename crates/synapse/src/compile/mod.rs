@@ -1,0 +1,232 @@
+//! From an artifact to its plan: read, check, compile. What is not executed becomes a finding.
+
+mod api;
+mod bundle;
+mod endpoints;
+mod mediators;
+mod payload;
+mod place;
+mod shipped;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use artifact::{Artifact, Content, Finding, Severity};
+
+use crate::plan::{Plan, Sequence};
+use crate::xml::{Element, Limits, read};
+pub use bundle::{EXTENSION_SUFFIXES, Reference, ReferenceKind, references};
+use place::Place;
+pub use shipped::is_shipped_sequence;
+
+/// What became of an artifact.
+#[derive(Clone, Debug)]
+pub struct Compilation {
+    /// `None` when a finding refuses the artifact.
+    pub plan: Option<Arc<Plan>>,
+    /// In the order in which the artifact's members are read.
+    pub findings: Vec<Finding>,
+    /// The route that the API claims: its context, and the version behind a blank where it is
+    /// matched in the URL. Two APIs with the same claim exclude each other.
+    pub claim: String,
+}
+
+/// Compiles an artifact. Pure, and as fast as reading its XML.
+#[must_use]
+pub fn compile(artifact: &Artifact, limits: &Limits) -> Compilation {
+    let mut findings = Findings::default();
+    let plan = build(artifact, limits, &mut findings);
+    let claim = plan
+        .apis
+        .first()
+        .map(|api| claim(&api.route))
+        .unwrap_or_default();
+    let refused = findings
+        .list
+        .iter()
+        .any(|f| f.severity == Severity::Refused);
+    Compilation {
+        plan: (!refused).then(|| Arc::new(plan)),
+        findings: findings.list,
+        claim,
+    }
+}
+
+/// The claim of one route, see [`Compilation::claim`].
+#[must_use]
+pub fn claim(route: &crate::dispatch::ApiRoute) -> String {
+    let context = match route.context() {
+        "" => "/",
+        context => context,
+    };
+    match route.version() {
+        crate::dispatch::VersionStrategy::Url(version) => format!("{context} {version}"),
+        _ => context.to_owned(),
+    }
+}
+
+/// Everything that the parts of the compiler share.
+struct Compiler<'a> {
+    limits: &'a Limits,
+    findings: &'a mut Findings,
+    sequence_names: HashMap<String, usize>,
+    endpoint_names: HashMap<String, usize>,
+    /// Prefix declarations of the elements around the one being compiled.
+    namespaces: Vec<(String, String)>,
+}
+
+impl Compiler<'_> {
+    /// Compiles something inside `element`, with its prefix declarations in scope.
+    fn inside<R>(&mut self, element: &Element, compile: impl FnOnce(&mut Self) -> R) -> R {
+        let outer = self.namespaces.len();
+        let declared = element.attributes.iter();
+        self.namespaces.extend(
+            declared
+                .filter(|(name, _)| name.starts_with("xmlns:"))
+                .cloned(),
+        );
+        let result = compile(self);
+        self.namespaces.truncate(outer);
+        result
+    }
+}
+
+#[derive(Default)]
+struct Findings {
+    list: Vec<Finding>,
+    seen: HashSet<(String, String)>,
+}
+
+impl Findings {
+    fn add(&mut self, severity: Severity, place: &dyn ToString, message: impl Into<String>) {
+        let finding = Finding {
+            severity,
+            place: place.to_string(),
+            message: message.into(),
+        };
+        let key = (finding.place.clone(), finding.message.clone());
+        if self.seen.insert(key) {
+            self.list.push(finding);
+        }
+    }
+
+    fn refuse(&mut self, place: &dyn ToString, message: impl Into<String>) {
+        self.add(Severity::Refused, place, message);
+    }
+}
+
+fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan {
+    let sequences = documents(&artifact.sequence_to_be_add, "sequence", limits, findings);
+    let endpoints = documents(
+        &artifact.endpoint_entries_to_be_add,
+        "endpoint",
+        limits,
+        findings,
+    );
+    let entries = documents(
+        &artifact.local_entries_to_be_add,
+        "localEntry",
+        limits,
+        findings,
+    );
+    let mut compiler = Compiler {
+        limits,
+        findings,
+        sequence_names: index(&sequences),
+        endpoint_names: index(&endpoints),
+        namespaces: Vec::new(),
+    };
+    let mut plan = Plan {
+        local_entries: entries
+            .into_iter()
+            .map(|document| (document.key, document.root.text()))
+            .collect(),
+        ..Plan::default()
+    };
+    for document in &endpoints {
+        let place = Place::root(&document.place);
+        let endpoint = compiler.endpoint(&document.root, &place, &document.key);
+        plan.endpoints.push(endpoint);
+    }
+    for document in &sequences {
+        let place = Place::root(&document.place);
+        let on_error = compiler.on_error(&document.root, &place);
+        let block = compiler.block(&document.root, &place, &document.text);
+        plan.sequences.push(Sequence { block, on_error });
+    }
+    for (member, text) in [
+        ("apiDefinition", &artifact.api_definition),
+        ("defaultAPIDefinition", &artifact.default_api_definition),
+    ] {
+        let Some(text) = text else { continue };
+        match read(text, limits) {
+            Err(error) => compiler.findings.refuse(&member, error.to_string()),
+            Ok(root) => {
+                let place = Place::root(member);
+                let place = place.child(&root.name);
+                let api = compiler.inside(&root, |compiler| compiler.api(&root, &place, text));
+                plan.apis.extend(api);
+            }
+        }
+    }
+    if artifact.api_definition.is_none() {
+        compiler.findings.add(
+            Severity::NotExecuted,
+            &"apiDefinition",
+            "the artifact has no API definition, so it adds no route",
+        );
+    }
+    plan.sequence_names = compiler.sequence_names;
+    plan
+}
+
+/// A named XML member of an artifact that could be read.
+struct Document {
+    key: String,
+    /// How findings name it: `sequence admin--X:v1--In`.
+    place: String,
+    root: Element,
+    text: String,
+}
+
+fn documents(
+    contents: &[Content],
+    kind: &str,
+    limits: &Limits,
+    findings: &mut Findings,
+) -> Vec<Document> {
+    let mut documents: Vec<Document> = Vec::with_capacity(contents.len());
+    for content in contents {
+        let place = format!("{kind} {}", content.name);
+        let root = match read(&content.content, limits) {
+            Ok(root) if root.name == kind => root,
+            Ok(root) => {
+                let message = format!("root element must be <{kind}>, found <{}>", root.name);
+                findings.refuse(&place, message);
+                continue;
+            }
+            Err(error) => {
+                findings.refuse(&place, error.to_string());
+                continue;
+            }
+        };
+        let attribute = if kind == "localEntry" { "key" } else { "name" };
+        let key = root.set_attribute(attribute).unwrap_or(&content.name);
+        if documents.iter().any(|document| document.key == key) {
+            findings.refuse(&place, format!("a second {kind} named {key}"));
+            continue;
+        }
+        documents.push(Document {
+            key: key.to_owned(),
+            place,
+            root,
+            text: content.content.clone(),
+        });
+    }
+    documents
+}
+
+fn index(documents: &[Document]) -> HashMap<String, usize> {
+    let keys = documents.iter().map(|document| document.key.clone());
+    keys.zip(0..).collect()
+}

@@ -1,0 +1,108 @@
+//! `payloadFactory`: the format as text, with the namespaces that its XML needs to stand alone.
+
+use super::Compiler;
+use super::place::Place;
+use crate::expression::Expression;
+use crate::plan::{Media, Mediator, Operand, PayloadFactory};
+use crate::xml::{Element, read};
+
+/// The default namespace of artifacts, which an unqualified payload element inherits.
+const SYNAPSE: &str = "http://ws.apache.org/ns/synapse";
+
+impl Compiler<'_> {
+    pub(super) fn payload_factory(
+        &mut self,
+        element: &Element,
+        place: &Place<'_>,
+        text: &str,
+    ) -> Mediator {
+        let media = match element.set_attribute("media-type").unwrap_or("xml") {
+            "xml" => Media::Xml,
+            "json" => Media::Json,
+            "text" => Media::Text,
+            other => {
+                let message = format!("media-type must be xml, json or text, found {other:?}");
+                self.findings.refuse(place, message);
+                return Mediator::Drop;
+            }
+        };
+        if element
+            .set_attribute("template-type")
+            .is_some_and(|kind| kind != "default")
+        {
+            return self.not_executed(place, "a payloadFactory with a template engine");
+        }
+        let Some(format) = element.child("format") else {
+            self.findings
+                .refuse(place, "a payloadFactory needs a <format>");
+            return Mediator::Drop;
+        };
+        if format.set_attribute("key").is_some() {
+            return self.not_executed(place, "a payloadFactory format from the registry");
+        }
+        let format = match media {
+            Media::Xml => match format.elements().next() {
+                None => String::new(),
+                Some(payload) => self.stand_alone(payload, text),
+            },
+            Media::Json | Media::Text => format.text(),
+        };
+        let mut arguments = Vec::new();
+        for argument in element
+            .child("args")
+            .into_iter()
+            .flat_map(Element::elements)
+        {
+            let operand = match (
+                argument.attribute("value"),
+                argument.attribute("expression"),
+            ) {
+                (Some(value), _) => Ok(Operand::Literal(value.to_owned())),
+                (None, Some(_)) if argument.set_attribute("evaluator") == Some("json") => {
+                    Err("argument of JSONPath".to_owned())
+                }
+                (None, Some(expression)) => Expression::parse(expression)
+                    .map(Operand::Expression)
+                    .map_err(|error| format!("argument: {error}")),
+                (None, None) => Err("argument without value and expression".to_owned()),
+            };
+            match operand {
+                Ok(operand) => arguments.push(operand),
+                Err(what) => return self.not_executed(place, &format!("payloadFactory {what}")),
+            }
+        }
+        Mediator::PayloadFactory(Box::new(PayloadFactory {
+            media,
+            format,
+            arguments,
+        }))
+    }
+
+    /// The element's text as a document of its own: namespaces that were declared around it are
+    /// declared on it.
+    fn stand_alone(&self, payload: &Element, text: &str) -> String {
+        let Some(written) = text.get(payload.start..payload.end) else {
+            return String::new();
+        };
+        let name_end = written
+            .find(|c: char| c.is_whitespace() || c == '>' || c == '/')
+            .unwrap_or(written.len());
+        let (name, rest) = written.split_at(name_end);
+        let mut declarations = String::new();
+        if payload.attribute("xmlns").is_none() && !name.contains(':') {
+            declarations = format!(" xmlns=\"{SYNAPSE}\"");
+        }
+        if read(written, self.limits).is_err() {
+            // A prefix from further out. The innermost declaration of each prefix counts.
+            let mut declared: Vec<&str> = Vec::new();
+            for (name, uri) in self.namespaces.iter().rev() {
+                if payload.attribute(name).is_none() && !declared.contains(&name.as_str()) {
+                    let uri = quick_xml::escape::escape(uri.as_str());
+                    declarations.push_str(&format!(" {name}=\"{uri}\""));
+                    declared.push(name);
+                }
+            }
+        }
+        format!("{name}{declarations}{rest}")
+    }
+}

@@ -1,0 +1,209 @@
+//! Answers that the engine itself gives, and the texts that mediators make.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+
+use super::exchange::{Answer, Body, Step};
+use crate::plan::{Media, NotExecuted};
+
+/// API Manager's JSON error: code, type, message, description.
+#[must_use]
+pub fn engine_answer(status: u16, message: &str, description: &str) -> Step {
+    let body = serde_json::json!({
+        "code": status.to_string(),
+        "type": "Status report",
+        "message": message,
+        "description": description,
+    });
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Step::Answer(Box::new(Answer {
+        status,
+        headers,
+        body: Body::Bytes(Bytes::from(body.to_string())),
+    }))
+}
+
+/// No API or no resource fits: what API Manager's `main` sequence answers.
+#[must_use]
+pub fn not_found(target: &str) -> Step {
+    let path = target.split('?').next().unwrap_or_default();
+    engine_answer(
+        404,
+        "Not Found",
+        &format!("The requested resource ({path}) is not available."),
+    )
+}
+
+/// Another method would have fitted.
+#[must_use]
+pub fn method_not_allowed() -> Step {
+    engine_answer(
+        405,
+        "Method Not Allowed",
+        "Method not allowed for given API resource",
+    )
+}
+
+/// The API is not served over this transport.
+#[must_use]
+pub fn transport_denied(https: bool) -> Step {
+    let transport = if https { "https" } else { "http" };
+    engine_answer(
+        403,
+        "Forbidden",
+        &format!("{transport} is not allowed for this API"),
+    )
+}
+
+/// OPTIONS on a resource that does not list it: the methods that it lists (`sendOptions`).
+#[must_use]
+pub fn options(allow: &str) -> Step {
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::try_from(allow) {
+        headers.insert(ALLOW, value);
+    }
+    Step::Answer(Box::new(Answer {
+        status: 200,
+        headers,
+        body: Body::Empty,
+    }))
+}
+
+/// 501 with the element that would have decided the answer.
+pub(super) fn not_executed(element: &NotExecuted) -> Step {
+    engine_answer(
+        501,
+        "Not Implemented",
+        &format!("not executed: {} ({})", element.what, element.place),
+    )
+}
+
+/// Whether sending `have` as `wanted` would take a conversion between XML and JSON.
+pub(super) fn needs_conversion(have: &str, wanted: &str) -> bool {
+    let kind = |content_type: &str| {
+        let media = content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        if media.contains("json") {
+            Some(Media::Json)
+        } else if media.contains("xml") {
+            Some(Media::Xml)
+        } else {
+            None
+        }
+    };
+    matches!((kind(have), kind(wanted)), (Some(have), Some(wanted)) if have != wanted)
+}
+
+/// `$1`, `$2` … replaced by the arguments, escaped for the text that they stand in.
+pub(super) fn fill(format: &str, media: Media, arguments: &[String]) -> String {
+    if arguments.is_empty() {
+        return format.to_owned();
+    }
+    let mut text = String::with_capacity(format.len());
+    let mut rest = format;
+    while let Some(at) = rest.find('$') {
+        text.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let argument = rest[..digits]
+            .parse::<usize>()
+            .ok()
+            .and_then(|number| arguments.get(number.checked_sub(1)?));
+        match argument {
+            Some(argument) => {
+                text.push_str(&escaped(argument, media));
+                rest = &rest[digits..];
+            }
+            None => text.push('$'),
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
+fn escaped(text: &str, media: Media) -> String {
+    match media {
+        Media::Text => text.to_owned(),
+        Media::Xml => quick_xml::escape::escape(text).into_owned(),
+        Media::Json => {
+            let quoted = serde_json::Value::from(text).to_string();
+            quoted[1..quoted.len() - 1].to_owned()
+        }
+    }
+}
+
+/// Headers of a request that may stand in an answer made from it: the content type of a body
+/// that was kept or made, and headers of the answer's own that mediators have set.
+pub(super) fn without_request_headers(headers: HeaderMap, body: &Body) -> HeaderMap {
+    const REQUEST_ONLY: [&str; 17] = [
+        "host",
+        "user-agent",
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "authorization",
+        "cookie",
+        "content-length",
+        "expect",
+        "from",
+        "if-match",
+        "if-none-match",
+        "if-modified-since",
+        "max-forwards",
+        "origin",
+        "range",
+        "referer",
+    ];
+    let dropped = |name: &HeaderName| {
+        REQUEST_ONLY.contains(&name.as_str())
+            || name.as_str().starts_with("sec-")
+            || (*body == Body::Empty && name == CONTENT_TYPE)
+    };
+    let mut kept = HeaderMap::new();
+    let mut current = None;
+    for (name, value) in headers {
+        if name.is_some() {
+            current = name;
+        }
+        if let Some(name) = &current
+            && !dropped(name)
+        {
+            kept.append(name.clone(), value);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fills_arguments_escaped_for_their_text() {
+        let arguments = ["a\"b".to_owned(), "<c>".to_owned()];
+        assert_eq!(
+            fill("{\"x\":\"$1\"}", Media::Json, &arguments),
+            "{\"x\":\"a\\\"b\"}"
+        );
+        assert_eq!(
+            fill("<x>$2$3 $</x>", Media::Xml, &arguments),
+            "<x>&lt;c&gt;$3 $</x>"
+        );
+        assert_eq!(fill("$1$2", Media::Text, &arguments), "a\"b<c>");
+    }
+
+    #[test]
+    fn knows_when_a_message_would_have_to_be_converted() {
+        assert!(needs_conversion("application/xml", "application/json"));
+        assert!(!needs_conversion(
+            "text/xml; charset=utf-8",
+            "application/xml"
+        ));
+        assert!(!needs_conversion("text/plain", "application/json"));
+    }
+}

@@ -1,0 +1,17 @@
+//! Mediation: runs a plan on one exchange, step by step, without doing any I/O itself.
+//!
+//!     start ──▶ Step::Call ──(the data plane calls the back end)──▶ response | failed ──▶ Step…
+//!        └────▶ Step::Answer: the client gets it, the exchange is over
+
+mod answers;
+mod endpoint;
+mod exchange;
+mod run;
+#[cfg(test)]
+mod tests;
+
+pub use answers::{engine_answer, method_not_allowed, not_found, options, transport_denied};
+pub use exchange::{
+    Answer, BackendCall, BackendResponse, Body, Environment, Exchange, Fault, LogRecord, Request,
+    Step, Target,
+};

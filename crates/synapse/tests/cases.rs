@@ -1,0 +1,335 @@
+//! Dispatch against recorded outcomes of the original engine.
+//!
+//! The cases are read from `synapse/dispatch-cases.json` in the folder named by `LOCKSTEP_SHARED`,
+//! by default `../shared` beside the workspace; without it every test says what it left out.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use synapse::dispatch::{
+    ApiRoute, EndpointTemplate, MethodSet, RequestHead, ResourceOutcome, ResourcePattern,
+    ResourceRoute, RouteTable, Selection, UriExpression, UriTemplate, UrlMapping, VersionStrategy,
+    query_parameters,
+};
+
+type Variables = BTreeMap<String, String>;
+
+/// Runs every case of a section through `check`, which says what is wrong with it, if anything.
+fn run(section: &str, check: impl Fn(&Value, &Value) -> Result<(), String>) {
+    let shared = std::env::var_os("LOCKSTEP_SHARED").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")),
+        PathBuf::from,
+    );
+    let Ok(text) = std::fs::read_to_string(shared.join("synapse/dispatch-cases.json")) else {
+        println!("{section}: left out, there is no dispatch-cases.json in the shared folder");
+        return;
+    };
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let whole = &document[section];
+    let cases = whole
+        .as_array()
+        .or_else(|| whole["cases"].as_array())
+        .unwrap_or_else(|| panic!("no section {section}"));
+    let wrong: Vec<String> = cases
+        .iter()
+        .filter_map(|case| {
+            check(whole, case)
+                .err()
+                .map(|why| format!("{why}\n  {case}"))
+        })
+        .collect();
+    println!("{section}: {} / {}", cases.len() - wrong.len(), cases.len());
+    let first: Vec<_> = wrong.iter().take(5).map(String::as_str).collect();
+    assert!(
+        wrong.is_empty(),
+        "{section}: {} wrong\n{}",
+        wrong.len(),
+        first.join("\n")
+    );
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(found: T, expected: T) -> Result<(), String> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("found {found:?}, expected {expected:?}"))
+    }
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+fn map(value: &Value) -> Variables {
+    let members = value.as_object().into_iter().flatten();
+    members
+        .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+        .collect()
+}
+
+/// A match against a template, starting with some variables: all variables after a match.
+fn match_template(template: &str, path: &str, preset: Variables) -> Option<Variables> {
+    let mut variables: Vec<_> = preset.into_iter().collect();
+    UriTemplate::parse(template)
+        .unwrap()
+        .matches(path, &mut variables)
+        .then(|| variables.into_iter().collect())
+}
+
+fn resource_of(value: &Value) -> ResourceRoute {
+    let pattern = text(value, "pattern");
+    let methods: Vec<&str> = value["methods"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    ResourceRoute {
+        methods: MethodSet::parse(&methods.join(" ")).unwrap(),
+        pattern: match text(value, "kind") {
+            "url-mapping" => ResourcePattern::UrlMapping(UrlMapping::parse(pattern)),
+            "uri-template" => ResourcePattern::UriTemplate(UriTemplate::parse(pattern).unwrap()),
+            _ => ResourcePattern::Default,
+        },
+        ..ResourceRoute::default()
+    }
+}
+
+fn api_of(value: &Value) -> ApiRoute {
+    let version = text(value, "version").to_owned();
+    let strategy = match text(value, "version_type") {
+        "context" => VersionStrategy::Context(version),
+        "url" => VersionStrategy::Url(version),
+        _ => VersionStrategy::None,
+    };
+    let mut route = ApiRoute::new(text(value, "name"), text(value, "context"), strategy).unwrap();
+    route.hostname = value["host"].as_str().map(str::to_owned);
+    route.port = value["port"]
+        .as_u64()
+        .and_then(|port| u16::try_from(port).ok());
+    let resources = value["resources"].as_array().into_iter().flatten();
+    route.resources = resources.map(resource_of).collect();
+    route
+}
+
+fn table_of(apis: &Value) -> RouteTable<()> {
+    RouteTable::new(apis.as_array().unwrap().iter().map(|api| (api_of(api), ())))
+}
+
+fn get(target: &str) -> RequestHead<'_> {
+    RequestHead {
+        method: "GET",
+        target,
+        ..RequestHead::default()
+    }
+}
+
+fn head_of(request: &Value) -> RequestHead<'_> {
+    RequestHead {
+        method: text(request, "method"),
+        target: text(request, "path"),
+        host: request["headers"]["Host"].as_str(),
+        https: request["https"].as_bool().unwrap_or_default(),
+        ..RequestHead::default()
+    }
+}
+
+#[test]
+fn uri_template() {
+    run("uri_template", |_, case| {
+        let (template, path) = (text(case, "template"), text(case, "path"));
+        let preset = map(&case["preset_variables"]);
+        let found = match_template(template, path, preset);
+        same(found.is_some(), case["expected_match"].as_bool().unwrap())?;
+        // The expected variables are those the upstream test looked at, not all of them.
+        for (name, value) in map(&case["expected_variables"]) {
+            let variables = found.as_ref();
+            same(variables.and_then(|all| all.get(&name)), Some(&value))?;
+        }
+        let fresh = match_template(template, path, Variables::new());
+        let matches = case["fresh_match"].as_bool().unwrap();
+        same(fresh, matches.then(|| map(&case["fresh_variables"])))
+    });
+}
+
+#[test]
+fn uri_template_oracle() {
+    run("uri_template_oracle", |_, case| {
+        let found = match_template(text(case, "template"), text(case, "path"), Variables::new());
+        let matches = case["match"].as_bool().unwrap();
+        same(found, matches.then(|| map(&case["variables"])))
+    });
+}
+
+#[test]
+fn uri_expression_expand() {
+    run("uri_expression_expand", |_, case| {
+        let variables = map(&case["variables"]);
+        let expression = UriExpression::parse(text(case, "expression")).unwrap();
+        let found = expression.expand(&|name| variables.get(name).cloned());
+        same(found.as_str(), text(case, "expected"))
+    });
+}
+
+#[test]
+fn url_mapping_oracle() {
+    run("url_mapping_oracle", |_, case| {
+        let mut route =
+            ApiRoute::new("A", text(case, "api_context"), VersionStrategy::None).unwrap();
+        let mapping = UrlMapping::parse(text(case, "url_mapping"));
+        route.resources = vec![ResourceRoute {
+            pattern: ResourcePattern::UrlMapping(mapping),
+            ..ResourceRoute::default()
+        }];
+        let table = RouteTable::new([(route, ())]);
+        let Selection::Api(found) = table.select(&get(text(case, "path"))) else {
+            return same("no_api", text(case, "outcome"));
+        };
+        let outcome = match found.resource {
+            ResourceOutcome::Found { .. } => "match",
+            _ => "404",
+        };
+        same(outcome, text(case, "outcome"))?;
+        same(
+            found.sub_path,
+            case["sub_path"].as_str().unwrap_or(found.sub_path),
+        )
+    });
+}
+
+fn check_selection(case: &Value) -> Result<(), String> {
+    let table = table_of(&case["apis"]);
+    let found = match table.select(&head_of(&case["request"])) {
+        Selection::Api(found) => Some(found.route),
+        _ => None,
+    };
+    let key = found.map(ApiRoute::runtime_key);
+    same(key.as_deref(), case["expected_api"].as_str())?;
+    match case["expected_version"].as_str() {
+        Some(expected) => {
+            let version = found.and_then(|route| route.version().version());
+            same(version.unwrap_or_default(), expected)
+        }
+        None => Ok(()),
+    }
+}
+
+#[test]
+fn api_dispatch() {
+    run("api_dispatch", |_, case| check_selection(case));
+}
+
+#[test]
+fn host_port_dispatch() {
+    run("host_port_dispatch", |_, case| check_selection(case));
+}
+
+#[test]
+fn resource_dispatch() {
+    run("resource_dispatch", |_, case| {
+        let table = table_of(&case["apis"]);
+        let selection = table.select(&head_of(&case["request"]));
+        let found = match selection {
+            Selection::Api(selected) => match selected.resource {
+                ResourceOutcome::Found { index, variables } => {
+                    let api = case["apis"].as_array().unwrap().iter();
+                    let mut named = api.filter(|api| text(api, "name") == selected.route.name());
+                    let id = text(&named.next().unwrap()["resources"][index], "id");
+                    Some((id, variables.into_iter().collect::<Variables>()))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        let expected = case["expected_resource"].as_str();
+        same(
+            found,
+            expected.map(|id| (id, map(&case["expected_variables"]))),
+        )
+    });
+}
+
+#[test]
+fn api_resource_dispatch_oracle() {
+    run("api_resource_dispatch_oracle", |section, case| {
+        let api = &section["apis"][usize::try_from(case["api"].as_u64().unwrap()).unwrap()];
+        let table = RouteTable::new([(api_of(api), ())]);
+        let head = RequestHead {
+            method: text(case, "method"),
+            ..get(text(case, "path"))
+        };
+        let Selection::Api(found) = table.select(&head) else {
+            return same("no_api", text(case, "outcome"));
+        };
+        let status = match found.resource {
+            ResourceOutcome::Found { index, variables } => {
+                same("resource", text(case, "outcome"))?;
+                same(Some(index as u64), case["resource"].as_u64())?;
+                same(variables.into_iter().collect(), map(&case["variables"]))?;
+                return same(Some(found.sub_path), case["sub_path"].as_str());
+            }
+            ResourceOutcome::Options { index, .. } => {
+                same("resource", text(case, "outcome"))?;
+                same(head.method, "OPTIONS")?;
+                return same(Some(index as u64), case["resource"].as_u64());
+            }
+            ResourceOutcome::NotFound => 404,
+            ResourceOutcome::MethodNotAllowed => 405,
+            ResourceOutcome::BadRequest => 400,
+        };
+        same("status", text(case, "outcome"))?;
+        same(Some(status), case["status"].as_u64())
+    });
+}
+
+#[test]
+fn api_selection_oracle() {
+    run("api_selection_oracle", |_, case| {
+        let table = table_of(&case["apis"]);
+        let found = match table.select(&get(text(case, "path"))) {
+            Selection::Api(found) => Some(found.route.runtime_key()),
+            _ => None,
+        };
+        same(found.as_deref(), case["expected_api"].as_str())
+    });
+}
+
+#[test]
+fn url_postfix() {
+    run("url_postfix", |_, case| {
+        let table = RouteTable::new([(api_of(&case["api"]), ())]);
+        let found = match table.select(&get(text(case, "path"))) {
+            Selection::Api(found) => Some(found.rest_url_postfix),
+            _ => None,
+        };
+        same(found, case["expected_rest_url_postfix"].as_str())
+    });
+}
+
+#[test]
+fn query_params() {
+    run("query_params", |_, case| {
+        let found = query_parameters(text(case, "path")).map_err(|error| error.to_string())?;
+        same(found.into_iter().collect(), map(&case["expected"]))
+    });
+}
+
+#[test]
+fn http_endpoint_expansion() {
+    run("http_endpoint_expansion", |_, case| {
+        let prefix = match case["legacy_encoding"].as_bool() {
+            Some(true) => EndpointTemplate::LEGACY_PREFIX,
+            _ => "",
+        };
+        let template = format!("{prefix}{}", text(case, "uri_template"));
+        let endpoint = EndpointTemplate::parse(&template).unwrap();
+        let properties = map(&case["properties"]);
+        let found = endpoint.expand(!properties.is_empty(), &|name| {
+            properties.get(name).cloned()
+        });
+        same(&*found, text(case, "expected"))
+    });
+}
