@@ -1,1 +1,231 @@
 //! Follows the label logs, deploys what they say, serves traffic.
+//!
+//! The files stand in the order of the flow: `follow` pulls a label's log, `sync_core` decides
+//! what changes, `deploy` compiles and swaps, `deployed_set` is what answers, `report` tells the
+//! traffic manager, `data_plane` serves clients. No database here: a gateway lives without one.
+
+pub mod data_plane;
+pub mod deploy;
+pub mod deployed_set;
+pub mod follow;
+mod management;
+pub mod report;
+pub mod sync_core;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use artifact::Label;
+use kit::backoff::Backoff;
+use kit::config::{Config, ConfigError};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use data_plane::{BackEndPolicy, BackEnds, Gateway};
+use deploy::{Deployer, Progress};
+use follow::Follower;
+use report::Reporter;
+use sync_core::SyncCore;
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Agent {
+    pub id: String,
+    pub labels: Vec<Label>,
+    pub http: SocketAddr,
+    pub https: SocketAddr,
+    pub management: SocketAddr,
+    pub progress: watch::Receiver<Progress>,
+    shutdown: CancellationToken,
+    serving: JoinSet<anyhow::Result<()>>,
+    reporting: tokio::task::JoinHandle<()>,
+    /// Cancelled after the others have ended, so that the last reports leave.
+    reporting_ends: CancellationToken,
+}
+
+impl Agent {
+    /// Binds the ports and starts everything.
+    ///
+    /// # Errors
+    /// When a port is in use, a label is none, or a certificate cannot be read.
+    pub fn start(
+        config: &Config,
+        policy: BackEndPolicy,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let sync = &config.apim.sync_runtime_artifacts.gateway;
+        let labels = labels(&sync.gateway_labels)?;
+        let listeners = data_plane::bind(config)?;
+        let http = listeners.http.local_addr()?;
+        let https = listeners.https.local_addr()?;
+        let id = gateway_id(config, http);
+        let client = kit::http_client::client(authority(config).as_deref())?;
+        let traffic_manager = config.traffic_manager_url();
+
+        let (notice_sender, notices) = mpsc::unbounded_channel();
+        let core = SyncCore::new(labels.iter().cloned());
+        let deployer = Deployer::new(id.clone(), core, notice_sender);
+        let progress = deployer.progress.subscribe();
+        let gateway = Gateway {
+            routes: Arc::clone(&deployer.routes),
+            back_ends: BackEnds::new(
+                Duration::from_millis(config.gateway.limits.connect_timeout),
+                config.global_timeout(),
+                policy,
+            )?,
+            progress: progress.clone(),
+            waits_for_sync: sync.data_retrieval_mode == "sync",
+            trace_header: config.gateway.trace_header,
+            http_port: http.port(),
+            https_port: https.port(),
+            started: kit::clock::now_ms(),
+            messages: Arc::default(),
+        };
+        let management = management::serve(config, progress.clone())?;
+        let management_address = management.address;
+        let identity = kit::server::management_identity(config)?;
+        let tls = kit::tls::server_config(&identity)?;
+        let limits = &config.gateway.limits;
+        let limits = data_plane::Limits {
+            header_size: limits.max_header_size,
+            header_timeout: Duration::from_millis(limits.header_timeout),
+            drain: Duration::from_millis(limits.drain_timeout),
+        };
+
+        let mut serving = JoinSet::new();
+        let token = shutdown.clone();
+        serving.spawn(async move {
+            data_plane::serve(listeners, gateway, tls, limits, token)
+                .await
+                .context("the data plane ended")
+        });
+        let token = shutdown.clone();
+        serving.spawn(async move {
+            management
+                .until(token)
+                .await
+                .context("the management interface ended")
+        });
+        let (apply, pulled) = mpsc::channel(labels.len().max(1));
+        for label in &labels {
+            let follower = Follower {
+                client: client.clone(),
+                traffic_manager: traffic_manager.clone(),
+                label: label.clone(),
+                backoff: retry_backoff(config),
+                reconcile: Duration::from_millis(sync.reconcile_interval.max(1000)),
+                silence: Duration::from_millis(
+                    config
+                        .traffic_manager
+                        .watch_heartbeat_interval
+                        .saturating_mul(3)
+                        .max(3000),
+                ),
+                event_waiting_time: Duration::from_millis(sync.event_waiting_time),
+            };
+            let (apply, token) = (apply.clone(), shutdown.clone());
+            serving.spawn(async move {
+                follower.run(apply, token).await;
+                Ok(())
+            });
+        }
+        drop(apply);
+        serving.spawn(async move {
+            deployer.run(pulled).await;
+            Ok(())
+        });
+
+        let notification = &config.apim.gateway_notification;
+        let reporter = Reporter {
+            client,
+            traffic_manager,
+            gateway_id: id.clone(),
+            labels: labels.clone(),
+            urls: vec![format!("http://{http}"), format!("https://{https}")],
+            heartbeat: Duration::from_millis(notification.heartbeat.notify_interval.max(100)),
+            batch_size: notification.deployment_ack.batch_size.max(1),
+            batch_interval: Duration::from_millis(notification.deployment_ack.batch_interval),
+        };
+        let reporting_ends = CancellationToken::new();
+        let reporting = tokio::spawn(reporter.run(notices, reporting_ends.clone()));
+        Ok(Self {
+            id,
+            labels,
+            http,
+            https,
+            management: management_address,
+            progress,
+            shutdown,
+            serving,
+            reporting,
+            reporting_ends,
+        })
+    }
+
+    /// Serves until shutdown: stops accepting, lets requests in flight end, sends the last
+    /// reports.
+    ///
+    /// # Errors
+    /// When a part ends before it should; the others are ended then.
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        while let Some(ended) = self.serving.join_next().await {
+            let ended = ended.context("a part of the gateway panicked").flatten();
+            if ended.is_err() && result.is_ok() {
+                result = ended;
+                self.shutdown.cancel();
+            }
+        }
+        self.reporting_ends.cancel();
+        self.reporting.await.context("reporting ended")?;
+        result
+    }
+}
+
+fn labels(names: &[String]) -> Result<Vec<Label>, ConfigError> {
+    let mut labels = BTreeSet::new();
+    for name in names {
+        let label = Label::parse(name.as_str()).map_err(|error| ConfigError::Rule {
+            key: "apim.sync_runtime_artifacts.gateway.gateway_labels",
+            rule: error.to_string(),
+        })?;
+        labels.insert(label);
+    }
+    if labels.is_empty() {
+        return Err(ConfigError::Rule {
+            key: "apim.sync_runtime_artifacts.gateway.gateway_labels",
+            rule: "name at least one label; a gateway without labels deploys nothing".into(),
+        });
+    }
+    Ok(labels.into_iter().collect())
+}
+
+fn gateway_id(config: &Config, http: SocketAddr) -> String {
+    if !config.gateway.id.is_empty() {
+        return config.gateway.id.clone();
+    }
+    format!("{}:{}", config.server.hostname, http.port())
+}
+
+/// The authority that the traffic manager's certificate is checked against.
+fn authority(config: &Config) -> Option<PathBuf> {
+    let configured = &config.apim.event_hub.ca_certificate;
+    if !configured.is_empty() {
+        return Some(configured.into());
+    }
+    let development = kit::tls::development_ca(&config.lockstep.data_dir);
+    development.exists().then_some(development)
+}
+
+fn retry_backoff(config: &Config) -> Backoff {
+    let sync = &config.apim.sync_runtime_artifacts.gateway;
+    Backoff {
+        first: Duration::from_millis(sync.deployment_retry_duration),
+        most: Duration::from_millis(sync.max_retry_duration.max(sync.deployment_retry_duration)),
+    }
+}

@@ -1,1 +1,40 @@
-fn main() {}
+//! The gateway as a process of its own.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use gateway_agent::Agent;
+use gateway_agent::data_plane::BackEndPolicy;
+use kit::config::Config;
+
+/// Follows the label logs of a traffic manager and serves the APIs that they say.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// deployment.toml; keys that it leaves out have their defaults.
+    #[arg(long, value_name = "FILE")]
+    conf: Option<PathBuf>,
+    /// Added to every port, as `[server] offset`.
+    #[arg(long, value_name = "N")]
+    offset: Option<u16>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    kit::process::run(arguments.conf.as_deref(), arguments.offset, serve)
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let shutdown = kit::shutdown::on_signal()?;
+    kit::process::make_data_dir(&config)?;
+    let agent = Agent::start(&config, BackEndPolicy::Real, shutdown)?;
+    kit::process::announce(
+        "gateway-agent",
+        &format!(
+            "http://{}, https://{}, https://{} (management)",
+            agent.http, agent.https, agent.management
+        ),
+    );
+    agent.run().await
+}

@@ -1,1 +1,55 @@
 //! Saves artifacts in one transaction and relays the outbox.
+//!
+//! `check` is pure and decides what may be saved; `publish` and `remove` are the use cases;
+//! `relay` empties the outbox; `http` puts them on the wire.
+
+pub mod check;
+mod http;
+mod publish;
+mod relay;
+
+use events::InProcessBus;
+use kit::config::Config;
+use kit::server::{Running, StartError};
+use store::Store;
+
+pub use http::routes;
+pub use publish::{SaveError, publish, remove};
+pub use relay::Relay;
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub struct Saver {
+    pub store: Store,
+    /// Woken after each save, so that the announcement leaves at once.
+    pub relay: Relay,
+}
+
+impl Saver {
+    #[must_use]
+    pub fn new(store: Store, bus: InProcessBus) -> Self {
+        let relay = Relay::new(store.clone(), bus);
+        Self { store, relay }
+    }
+}
+
+/// Binds the publisher-saver's own HTTPS interface.
+///
+/// # Errors
+/// When the port is in use or the certificate cannot be read.
+pub fn serve(config: &Config, saver: &Saver) -> Result<Running, StartError> {
+    let listener = kit::server::bind(config.publisher_saver_address()?)?;
+    let identity = kit::server::management_identity(config)?;
+    let saver = saver.clone();
+    let limit = config.management.max_body_size;
+    kit::serve!(
+        move || {
+            actix_web::App::new().configure(|app| {
+                http::health_routes(app, &saver);
+                routes(app, &saver, limit);
+            })
+        },
+        listener,
+        &identity
+    )
+}

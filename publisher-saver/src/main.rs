@@ -1,1 +1,61 @@
-fn main() {}
+//! The publisher-saver as a process of its own.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use kit::config::Config;
+use publisher_saver::Saver;
+
+/// Saves artifacts for the gateways and announces them.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the publish interface and relay the outbox until Ctrl-C.
+    Serve(Serve),
+}
+
+#[derive(Debug, clap::Args)]
+struct Serve {
+    /// deployment.toml; keys that it leaves out have their defaults.
+    #[arg(long, value_name = "FILE")]
+    conf: Option<PathBuf>,
+    /// Added to every port, as `[server] offset`.
+    #[arg(long, value_name = "N")]
+    offset: Option<u16>,
+}
+
+fn main() -> ExitCode {
+    let Command::Serve(arguments) = Arguments::parse().command;
+    kit::process::run(arguments.conf.as_deref(), arguments.offset, serve)
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let shutdown = kit::shutdown::on_signal()?;
+    kit::process::make_data_dir(&config)?;
+    let options = store::StoreOptions {
+        file: config.database_file(),
+        dc: config.lockstep.dc.clone(),
+        history_size: config.lockstep.history_size,
+    };
+    let store = store::Store::open(&options, kit::clock::now_ms()).await?;
+    let saver = Saver::new(store.clone(), events::InProcessBus::new());
+    let running = publisher_saver::serve(&config, &saver)?;
+    kit::process::announce("publisher-saver", &format!("https://{}", running.address));
+    let relay = tokio::spawn(saver.relay.clone().run(shutdown.clone()));
+    running
+        .until(shutdown.clone())
+        .await
+        .context("the publish interface ended")?;
+    shutdown.cancel();
+    relay.await.context("the relay ended")?;
+    store.close().await;
+    Ok(())
+}

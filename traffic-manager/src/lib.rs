@@ -1,1 +1,92 @@
 //! Internal data API, watch stream, gateway registry.
+//!
+//! The only process besides the saver that knows the database. `growth` notices that label logs
+//! have grown, `label_log` sends them, `registry` hears from gateways, `overview` tells what they
+//! run; `http` puts all of it on the wire.
+
+mod growth;
+mod http;
+mod label_log;
+pub mod overview;
+mod registry;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kit::config::Config;
+use kit::server::{Running, StartError};
+use store::Store;
+use tokio_util::sync::CancellationToken;
+
+pub use growth::Growth;
+pub use http::routes;
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub struct TrafficManager {
+    pub store: Store,
+    pub growth: Growth,
+    settings: Arc<Settings>,
+    /// Ends the watch streams.
+    shutdown: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Settings {
+    heartbeat: Duration,
+    poll: Duration,
+    page: u32,
+    /// A gateway that is silent for longer counts as offline, milliseconds.
+    expiry: i64,
+}
+
+impl TrafficManager {
+    #[must_use]
+    pub fn new(config: &Config, store: Store, shutdown: CancellationToken) -> Self {
+        let tm = &config.traffic_manager;
+        let expiry = config.apim.gateway_notification.cleanup.expiry_time;
+        Self {
+            growth: Growth::new(),
+            store,
+            settings: Arc::new(Settings {
+                heartbeat: Duration::from_millis(tm.watch_heartbeat_interval.max(100)),
+                poll: Duration::from_millis(tm.log_poll_interval.max(10)),
+                page: tm.page_size.clamp(1, 10_000),
+                expiry: i64::try_from(expiry).unwrap_or(i64::MAX),
+            }),
+            shutdown,
+        }
+    }
+
+    /// Watches the database for growth until shutdown; events, where there are any, make it
+    /// known sooner.
+    pub async fn watch(self, events: Option<events::InProcessBus>) {
+        let poll = growth::poll(
+            self.store.clone(),
+            self.growth.clone(),
+            self.settings.poll,
+            self.shutdown.clone(),
+        );
+        let listen = async {
+            if let Some(bus) = events {
+                growth::listen(bus, self.growth.clone(), self.shutdown.clone()).await;
+            }
+        };
+        tokio::join!(poll, listen);
+    }
+}
+
+/// Binds the traffic manager's own HTTPS interface.
+///
+/// # Errors
+/// When the port is in use or the certificate cannot be read.
+pub fn serve(config: &Config, manager: &TrafficManager) -> Result<Running, StartError> {
+    let listener = kit::server::bind(config.traffic_manager_address()?)?;
+    let identity = kit::server::management_identity(config)?;
+    let manager = manager.clone();
+    kit::serve!(
+        move || actix_web::App::new().configure(|app| routes(app, &manager)),
+        listener,
+        &identity
+    )
+}

@@ -1,1 +1,49 @@
-fn main() {}
+//! The traffic manager as a process of its own.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use kit::config::Config;
+use traffic_manager::TrafficManager;
+
+/// Serves the label logs to gateways and knows what each of them runs.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// deployment.toml; keys that it leaves out have their defaults.
+    #[arg(long, value_name = "FILE")]
+    conf: Option<PathBuf>,
+    /// Added to every port, as `[server] offset`.
+    #[arg(long, value_name = "N")]
+    offset: Option<u16>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    kit::process::run(arguments.conf.as_deref(), arguments.offset, serve)
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let shutdown = kit::shutdown::on_signal()?;
+    kit::process::make_data_dir(&config)?;
+    let options = store::StoreOptions {
+        file: config.database_file(),
+        dc: config.lockstep.dc.clone(),
+        history_size: config.lockstep.history_size,
+    };
+    let store = store::Store::open(&options, kit::clock::now_ms()).await?;
+    let manager = TrafficManager::new(&config, store.clone(), shutdown.clone());
+    let running = traffic_manager::serve(&config, &manager)?;
+    kit::process::announce("traffic-manager", &format!("https://{}", running.address));
+    let watching = tokio::spawn(manager.watch(None));
+    running
+        .until(shutdown.clone())
+        .await
+        .context("the internal data API ended")?;
+    shutdown.cancel();
+    watching.await.context("watching the label logs ended")?;
+    store.close().await;
+    Ok(())
+}

@@ -1,1 +1,10 @@
 //! The event bus: hints that a label log has grown.
+//!
+//! A hint never carries the artifact, and nothing rests on its arrival: lost, doubled, reordered
+//! or late, it changes how soon a gateway converges, never where it ends.
+
+mod event;
+mod in_process;
+
+pub use event::{Event, EventType};
+pub use in_process::InProcessBus;

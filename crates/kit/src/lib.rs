@@ -7,6 +7,7 @@ pub mod config;
 mod config_document;
 pub mod http_client;
 pub mod problem;
+pub mod process;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;

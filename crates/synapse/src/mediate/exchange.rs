@@ -109,6 +109,7 @@ impl Fault {
     pub const CONNECTION_FAILED: u32 = 101_503;
     pub const TIMEOUT: u32 = 101_504;
     pub const CLOSED: u32 = 101_505;
+    pub const CONNECTION_TIMEOUT: u32 = 101_508;
     pub const ENDPOINT_MISSING: u32 = 305_100;
 
     #[must_use]

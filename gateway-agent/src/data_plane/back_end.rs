@@ -1,0 +1,244 @@
+//! Calls to back ends: pooled connections, hop-by-hop headers, time limits, error codes.
+
+use std::error::Error as _;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use synapse::mediate::{BackendCall, Body, Fault};
+
+use super::body::StreamBody;
+
+/// Where calls really go.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum BackEndPolicy {
+    /// To the address that the artifact names.
+    #[default]
+    Real,
+    /// Only loopback addresses are called; the sample back end stands in for all others, and for
+    /// itself at its usual port. For trying artifacts out without calling anybody's servers.
+    Sandbox {
+        sample: SocketAddr,
+        /// The port under which artifacts know the sample back end.
+        known_port: u16,
+    },
+}
+
+/// The gateway's client. Cheap to clone; clones share the connections.
+#[derive(Clone, Debug)]
+pub struct BackEnds {
+    client: Client<HttpsConnector<HttpConnector>, StreamBody>,
+    policy: BackEndPolicy,
+    global_timeout: Duration,
+}
+
+/// Headers that speak of one connection only (RFC 9110, section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    TE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authorization"),
+    HeaderName::from_static("trailer"),
+];
+
+/// Takes the headers out that must not travel on, those named by Connection included.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+impl BackEnds {
+    /// # Errors
+    /// When the platform's root certificates cannot be set up.
+    pub fn new(
+        connect_timeout: Duration,
+        global_timeout: Duration,
+        policy: BackEndPolicy,
+    ) -> io::Result<Self> {
+        let mut http = HttpConnector::new();
+        http.set_connect_timeout(Some(connect_timeout));
+        http.set_nodelay(true);
+        http.enforce_http(false);
+        let https = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_provider_and_platform_verifier(kit::tls::provider())
+            .map_err(io::Error::other)?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(60))
+            .retry_canceled_requests(false)
+            .build(https);
+        Ok(Self {
+            client,
+            policy,
+            global_timeout,
+        })
+    }
+
+    /// Makes the call and waits for the response's head.
+    pub(crate) async fn call(
+        &self,
+        call: BackendCall,
+        body: StreamBody,
+    ) -> Result<Response<Incoming>, Fault> {
+        let timeout = call.timeout.unwrap_or(self.global_timeout);
+        let request = self.request(call, body)?;
+        match tokio::time::timeout(timeout, self.client.request(request)).await {
+            Err(_) => Err(Fault::new(Fault::TIMEOUT, "Send timeout")),
+            Ok(Err(error)) => Err(fault(&error)),
+            Ok(Ok(mut response)) => {
+                strip_hop_by_hop(response.headers_mut());
+                Ok(response)
+            }
+        }
+    }
+
+    fn request(&self, call: BackendCall, body: StreamBody) -> Result<Request<StreamBody>, Fault> {
+        let bad = |what: &str| {
+            Fault::new(
+                Fault::SENDING_FAILED,
+                format!("cannot call the back end: {what}"),
+            )
+        };
+        let uri: Uri = call
+            .url
+            .parse()
+            .map_err(|_| bad("its address is not a URL"))?;
+        let authority = uri
+            .authority()
+            .cloned()
+            .ok_or_else(|| bad("its address names no host"))?;
+        let mut headers = call.headers;
+        strip_hop_by_hop(&mut headers);
+        let host = HeaderValue::try_from(authority.as_str()).map_err(|_| bad("bad host"))?;
+        headers.insert(HOST, host);
+        // The client has its 100 by now, and the back end gets the body without asking.
+        headers.remove(EXPECT);
+        if call.body == Body::Empty {
+            headers.remove(CONTENT_LENGTH);
+        }
+        let mut request = Request::new(body);
+        *request.method_mut() = call.method.parse().map_err(|_| bad("bad method"))?;
+        *request.uri_mut() = self.routed(uri, &authority)?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// The address to connect to under the policy.
+    fn routed(&self, uri: Uri, authority: &Authority) -> Result<Uri, Fault> {
+        let BackEndPolicy::Sandbox { sample, known_port } = self.policy else {
+            return Ok(uri);
+        };
+        let host = authority.host().trim_matches(['[', ']']);
+        let loopback = host == "localhost"
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback());
+        if loopback && authority.port_u16() != Some(known_port) {
+            return Ok(uri);
+        }
+        let mut parts = uri.into_parts();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = sample.to_string().parse().ok();
+        Uri::from_parts(parts)
+            .map_err(|_| Fault::new(Fault::SENDING_FAILED, "bad back-end address"))
+    }
+}
+
+/// Synapse's error code for a failed call.
+fn fault(error: &hyper_util::client::legacy::Error) -> Fault {
+    let mut cause = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        cause = inner.to_string();
+        if let Some(io) = inner.downcast_ref::<io::Error>()
+            && io.kind() == io::ErrorKind::TimedOut
+        {
+            return Fault::new(Fault::CONNECTION_TIMEOUT, "Connection timeout");
+        }
+        source = inner.source();
+    }
+    if error.is_connect() {
+        return Fault {
+            detail: cause,
+            ..Fault::new(Fault::CONNECTION_FAILED, "Error connecting to the back end")
+        };
+    }
+    Fault {
+        detail: cause,
+        ..Fault::new(Fault::SENDING_FAILED, "Error in Sender")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_headers_do_not_travel_on() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Mine"),
+            ("x-mine", "1"),
+            ("transfer-encoding", "chunked"),
+            ("x-other", "2"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers.len(), 1);
+        assert_eq!(headers["x-other"], "2");
+    }
+
+    #[test]
+    fn the_sandbox_calls_loopback_addresses_only() {
+        let back_ends = BackEnds::new(
+            Duration::from_secs(1),
+            Duration::from_secs(1),
+            BackEndPolicy::Sandbox {
+                sample: "127.0.0.1:7000".parse().unwrap(),
+                known_port: 9580,
+            },
+        )
+        .unwrap();
+        let routed = |url: &str| {
+            let uri: Uri = url.parse().unwrap();
+            let authority = uri.authority().cloned().unwrap();
+            back_ends.routed(uri, &authority).unwrap().to_string()
+        };
+        assert_eq!(
+            routed("http://localhost:1234/a?b"),
+            "http://localhost:1234/a?b"
+        );
+        assert_eq!(routed("http://[::1]:1234/"), "http://[::1]:1234/");
+        assert_eq!(routed("http://localhost:9580/a"), "http://127.0.0.1:7000/a");
+        assert_eq!(
+            routed("https://10.0.0.1:8443/a?b"),
+            "http://127.0.0.1:7000/a?b"
+        );
+        assert_eq!(routed("https://api.example.com/"), "http://127.0.0.1:7000/");
+    }
+}

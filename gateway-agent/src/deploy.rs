@@ -1,0 +1,291 @@
+//! Deploying: pulled entries become plans off the request path, the route table is swapped once
+//! for each batch, and every entry is acknowledged.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use artifact::{Artifact, DeploymentAction, DeploymentNotice, LabelLogEntry, Severity};
+use synapse::dispatch::RouteTable;
+use synapse::xml::Limits;
+use tokio::sync::{mpsc, watch};
+
+use crate::deployed_set::{DeployedSet, Deployment, Routed};
+use crate::follow::Pulled;
+use crate::sync_core::{Change, SyncCore};
+
+/// The table that answers requests; readers take a snapshot, a change swaps the whole.
+pub type Routes = Arc<ArcSwap<RouteTable<Routed>>>;
+
+/// How far the gateway is, for readiness.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Labels whose logs have not been applied to their end yet.
+    pub missing: Vec<artifact::Label>,
+    pub deployed: usize,
+    pub failed: usize,
+}
+
+/// Applies what is pulled, one batch after the other: the order per API is the order of the log.
+#[derive(Debug)]
+pub struct Deployer {
+    pub gateway_id: String,
+    pub core: SyncCore,
+    pub routes: Routes,
+    pub notices: mpsc::UnboundedSender<DeploymentNotice>,
+    pub progress: watch::Sender<Progress>,
+    set: DeployedSet,
+    /// APIs whose newest revision was refused.
+    failed: std::collections::HashSet<String>,
+}
+
+/// A compiled entry, or why it is refused.
+type Compiled = Result<Arc<Deployment>, (Box<LabelLogEntry>, String)>;
+
+impl Deployer {
+    #[must_use]
+    pub fn new(
+        gateway_id: String,
+        core: SyncCore,
+        notices: mpsc::UnboundedSender<DeploymentNotice>,
+    ) -> Self {
+        let progress = Progress {
+            missing: core.missing(),
+            ..Progress::default()
+        };
+        Self {
+            gateway_id,
+            core,
+            routes: Arc::new(ArcSwap::from_pointee(RouteTable::new(Vec::<(
+                Arc<synapse::dispatch::ApiRoute>,
+                Routed,
+            )>::new(
+            )))),
+            notices,
+            progress: watch::Sender::new(progress),
+            set: DeployedSet::default(),
+            failed: std::collections::HashSet::new(),
+        }
+    }
+
+    /// Applies until the followers have ended.
+    pub async fn run(mut self, mut pulled: mpsc::Receiver<Pulled>) {
+        while let Some(batch) = pulled.recv().await {
+            self.apply(batch).await;
+        }
+    }
+
+    async fn apply(&mut self, batch: Pulled) {
+        let reached = batch.entries.last().map(|entry| entry.seq);
+        let changes = self.core.pulled(&batch.label, batch.entries);
+        if !changes.is_empty() {
+            let (deploy, undeploy) = sort(changes);
+            let compiled = compile_all(deploy).await;
+            self.install(compiled, undeploy);
+        }
+        if let Some(seq) = batch.complete_to.or(reached) {
+            self.core.applied(&batch.label, seq);
+        }
+        if batch.complete_to.is_some() {
+            self.core.completed(&batch.label);
+        }
+        let progress = Progress {
+            missing: self.core.missing(),
+            deployed: self.set.len(),
+            failed: self.failed.len(),
+        };
+        self.progress.send_if_modified(|known| {
+            let changed = *known != progress;
+            *known = progress;
+            changed
+        });
+        // A follower that has ended in between does not need the answer.
+        let _ = batch.applied.send(());
+    }
+
+    fn install(&mut self, compiled: Vec<Compiled>, undeploy: Vec<LabelLogEntry>) {
+        let mut newcomers = Vec::with_capacity(compiled.len());
+        for result in compiled {
+            match result {
+                Ok(deployment) => newcomers.push(deployment),
+                Err((entry, reason)) => {
+                    self.refuse(&entry_notice(&self.gateway_id, &entry), &reason);
+                }
+            }
+        }
+        let removed: Vec<String> = undeploy.iter().map(|entry| entry.api_id.clone()).collect();
+        let before = self.set.len();
+        let installed = self.set.install(&removed, newcomers);
+        if !installed.deployed.is_empty() || before != self.set.len() {
+            self.routes.store(Arc::new(self.set.route_table()));
+        }
+        for entry in &undeploy {
+            self.failed.remove(&entry.api_id);
+            tracing::info!(
+                api = entry.name,
+                version = entry.version,
+                revision = entry.revision,
+                "undeployed"
+            );
+            self.notify(DeploymentNotice {
+                action: DeploymentAction::Undeploy,
+                ..entry_notice(&self.gateway_id, entry)
+            });
+        }
+        for deployment in &installed.deployed {
+            self.failed.remove(&deployment.api_id);
+            tracing::info!(
+                api = deployment.name,
+                version = deployment.version,
+                revision = deployment.revision,
+                digest = deployment.digest.short(),
+                "deployed"
+            );
+            self.notify(DeploymentNotice {
+                deployed_revision_id: Some(deployment.digest),
+                ..deployment_notice(&self.gateway_id, deployment)
+            });
+        }
+        for (deployment, reason) in &installed.refused {
+            self.refuse(&deployment_notice(&self.gateway_id, deployment), reason);
+        }
+    }
+
+    /// Reports a refusal; what was deployed before goes on answering.
+    fn refuse(&mut self, notice: &DeploymentNotice, reason: &str) {
+        self.failed.insert(notice.api_id.clone());
+        let serving = self
+            .set
+            .get(&notice.api_id)
+            .map(|deployment| deployment.digest);
+        tracing::warn!(
+            api_id = notice.api_id,
+            revision = notice.revision,
+            reason,
+            serving_before = serving.is_some(),
+            "refused"
+        );
+        self.notify(DeploymentNotice {
+            deployment_status: "FAILURE".into(),
+            deployed_revision_id: serving,
+            error_code: Some("refused".into()),
+            error_message: Some(reason.to_owned()),
+            ..notice.clone()
+        });
+    }
+
+    fn notify(&self, notice: DeploymentNotice) {
+        // The reporter ends after the deployer.
+        let _ = self.notices.send(notice);
+    }
+}
+
+/// What to compile and what to take away; the last change of each API counts.
+fn sort(changes: Vec<Change>) -> (Vec<LabelLogEntry>, Vec<LabelLogEntry>) {
+    let mut deploy: Vec<LabelLogEntry> = Vec::new();
+    let mut undeploy: Vec<LabelLogEntry> = Vec::new();
+    for change in changes {
+        match change {
+            Change::Deploy(entry) => {
+                undeploy.retain(|other| other.api_id != entry.api_id);
+                deploy.retain(|other| other.api_id != entry.api_id);
+                deploy.push(*entry);
+            }
+            Change::Undeploy(entry) => {
+                deploy.retain(|other| other.api_id != entry.api_id);
+                undeploy.push(*entry);
+            }
+            Change::Keep { .. } => {}
+        }
+    }
+    (deploy, undeploy)
+}
+
+/// Compiles on the blocking pool, as many at a time as there are cores.
+async fn compile_all(entries: Vec<LabelLogEntry>) -> Vec<Compiled> {
+    if entries.is_empty() {
+        return Vec::new();
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = entries.len().div_ceil(cores);
+    let mut entries = entries.into_iter();
+    let mut tasks = Vec::with_capacity(cores);
+    loop {
+        let part: Vec<LabelLogEntry> = entries.by_ref().take(share).collect();
+        if part.is_empty() {
+            break;
+        }
+        tasks.push(tokio::task::spawn_blocking(move || {
+            part.into_iter().map(compile).collect::<Vec<_>>()
+        }));
+    }
+    let mut compiled = Vec::new();
+    for task in tasks {
+        match task.await {
+            Ok(results) => compiled.extend(results),
+            Err(error) => tracing::error!(%error, "compiling ended early"),
+        }
+    }
+    compiled
+}
+
+fn compile(entry: LabelLogEntry) -> Compiled {
+    let refused = |entry: LabelLogEntry, reason: String| Err((Box::new(entry), reason));
+    if !entry.is_genuine() {
+        return refused(entry, "the artifact does not match its digest".into());
+    }
+    let artifact = match Artifact::parse(entry.artifact.as_deref().unwrap_or_default()) {
+        Ok(artifact) => artifact,
+        Err(error) => return refused(entry, error.to_string()),
+    };
+    let compilation = synapse::compile(&artifact, &Limits::default());
+    let Some(plan) = compilation.plan else {
+        let reasons: Vec<String> = compilation
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Refused)
+            .map(|finding| format!("{}: {}", finding.place, finding.message))
+            .collect();
+        return refused(entry, reasons.join("; "));
+    };
+    Ok(Arc::new(Deployment {
+        api_id: entry.api_id,
+        name: entry.name,
+        version: entry.version,
+        tenant_domain: entry.tenant_domain,
+        revision: entry.revision,
+        digest: entry.digest,
+        plan,
+    }))
+}
+
+fn entry_notice(gateway_id: &str, entry: &LabelLogEntry) -> DeploymentNotice {
+    DeploymentNotice {
+        gateway_id: gateway_id.to_owned(),
+        api_id: entry.api_id.clone(),
+        tenant_domain: entry.tenant_domain.clone(),
+        deployment_status: "SUCCESS".into(),
+        action: DeploymentAction::Deploy,
+        revision_id: entry.digest,
+        revision: entry.revision,
+        deployed_revision_id: None,
+        time_stamp: kit::clock::now_ms(),
+        error_code: None,
+        error_message: None,
+    }
+}
+
+fn deployment_notice(gateway_id: &str, deployment: &Deployment) -> DeploymentNotice {
+    DeploymentNotice {
+        gateway_id: gateway_id.to_owned(),
+        api_id: deployment.api_id.clone(),
+        tenant_domain: deployment.tenant_domain.clone(),
+        deployment_status: "SUCCESS".into(),
+        action: DeploymentAction::Deploy,
+        revision_id: deployment.digest,
+        revision: deployment.revision,
+        deployed_revision_id: None,
+        time_stamp: kit::clock::now_ms(),
+        error_code: None,
+        error_message: None,
+    }
+}

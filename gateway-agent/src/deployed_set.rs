@@ -1,0 +1,258 @@
+//! The deployed set: which plans answer requests. Pure: a change makes a new set.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use artifact::Digest;
+use synapse::Plan;
+use synapse::dispatch::RouteTable;
+
+/// One API as it answers requests.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    pub api_id: String,
+    pub name: String,
+    pub version: String,
+    pub tenant_domain: String,
+    pub revision: u64,
+    pub digest: Digest,
+    pub plan: Arc<Plan>,
+}
+
+/// What the route table finds: a deployment, and which of its plan's APIs.
+#[derive(Clone, Debug)]
+pub struct Routed {
+    pub deployment: Arc<Deployment>,
+    pub api: usize,
+}
+
+/// All deployments of a gateway, by API id. Refused newcomers wait beside it: they are tried
+/// again whenever the set changes, since what stood in their way may have gone.
+#[derive(Clone, Debug, Default)]
+pub struct DeployedSet {
+    deployed: HashMap<String, Arc<Deployment>>,
+    waiting: HashMap<String, Arc<Deployment>>,
+}
+
+/// What became of a change.
+#[derive(Debug, Default)]
+pub struct Installed {
+    /// Now answering.
+    pub deployed: Vec<Arc<Deployment>>,
+    /// Refused, with the reason; what they were before goes on answering.
+    pub refused: Vec<(Arc<Deployment>, String)>,
+}
+
+impl DeployedSet {
+    #[must_use]
+    pub fn get(&self, api_id: &str) -> Option<&Arc<Deployment>> {
+        self.deployed.get(api_id)
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.deployed.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.deployed.is_empty()
+    }
+
+    /// Takes APIs away and brings newcomers in, together.
+    ///
+    /// A newcomer whose context and version another API has is refused, unless that one moves
+    /// away in the same change. No API that works is lost to a newcomer.
+    pub fn install(&mut self, removed: &[String], newcomers: Vec<Arc<Deployment>>) -> Installed {
+        for api_id in removed {
+            self.deployed.remove(api_id);
+            self.waiting.remove(api_id);
+        }
+        for newcomer in newcomers {
+            self.waiting.insert(newcomer.api_id.clone(), newcomer);
+        }
+        let mut candidates: Vec<Arc<Deployment>> = self.waiting.values().cloned().collect();
+        candidates.sort_by(|a, b| a.api_id.cmp(&b.api_id));
+        let mut refused: HashMap<String, String> = HashMap::new();
+        let next = loop {
+            match self.attempt(&candidates, &refused) {
+                Ok(next) => break next,
+                Err((api_id, reason)) => refused.insert(api_id, reason),
+            };
+        };
+        self.deployed = next;
+        let mut installed = Installed::default();
+        for candidate in candidates {
+            match refused.remove(&candidate.api_id) {
+                Some(reason) => installed.refused.push((candidate, reason)),
+                None => {
+                    self.waiting.remove(&candidate.api_id);
+                    installed.deployed.push(candidate);
+                }
+            }
+        }
+        installed
+    }
+
+    /// The set with all candidates but the refused ones; `Err` names one that cannot come in.
+    fn attempt(
+        &self,
+        candidates: &[Arc<Deployment>],
+        refused: &HashMap<String, String>,
+    ) -> Result<HashMap<String, Arc<Deployment>>, (String, String)> {
+        let coming: Vec<_> = candidates
+            .iter()
+            .filter(|candidate| !refused.contains_key(&candidate.api_id))
+            .collect();
+        let moving: HashSet<&str> = coming.iter().map(|c| c.api_id.as_str()).collect();
+        let mut next: HashMap<String, Arc<Deployment>> = self
+            .deployed
+            .iter()
+            .filter(|(api_id, _)| !moving.contains(api_id.as_str()))
+            .map(|(api_id, deployment)| (api_id.clone(), Arc::clone(deployment)))
+            .collect();
+        let mut claims: HashMap<String, String> = next
+            .values()
+            .flat_map(|deployment| {
+                let name = format!("{} {}", deployment.name, deployment.version);
+                claims(deployment)
+                    .into_iter()
+                    .map(move |claim| (claim, name.clone()))
+            })
+            .collect();
+        for candidate in coming {
+            for claim in self::claims(candidate) {
+                if let Some(other) = claims.get(&claim) {
+                    let reason = format!("its context and version ({claim}) are those of {other}");
+                    return Err((candidate.api_id.clone(), reason));
+                }
+            }
+            for claim in self::claims(candidate) {
+                claims.insert(claim, format!("{} {}", candidate.name, candidate.version));
+            }
+            next.insert(candidate.api_id.clone(), Arc::clone(candidate));
+        }
+        Ok(next)
+    }
+
+    /// The table that answers requests from this set.
+    #[must_use]
+    pub fn route_table(&self) -> RouteTable<Routed> {
+        let mut deployments: Vec<&Arc<Deployment>> = self.deployed.values().collect();
+        // Among equals the first in the table wins; the order must not be the hash map's.
+        deployments.sort_by(|a, b| a.api_id.cmp(&b.api_id));
+        RouteTable::new(deployments.into_iter().flat_map(|deployment| {
+            deployment.plan.apis.iter().enumerate().map(|(api, plan)| {
+                let routed = Routed {
+                    deployment: Arc::clone(deployment),
+                    api,
+                };
+                (Arc::clone(&plan.route), routed)
+            })
+        }))
+    }
+}
+
+fn claims(deployment: &Deployment) -> Vec<String> {
+    let apis = deployment.plan.apis.iter();
+    apis.map(|api| synapse::compile::claim(&api.route))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use artifact::Artifact;
+    use synapse::dispatch::{RequestHead, Selection};
+
+    use super::*;
+
+    fn deployment(id: &str, context: &str, revision: u64) -> Arc<Deployment> {
+        let artifact = Artifact {
+            name: id.into(),
+            version: "1".into(),
+            api_id: id.into(),
+            api_definition: Some(format!(
+                "<api name='{id}' context='{context}'><resource><inSequence><respond/></inSequence></resource></api>"
+            )),
+            ..Artifact::default()
+        };
+        let plan = synapse::compile(&artifact, &synapse::xml::Limits::default())
+            .plan
+            .unwrap();
+        Arc::new(Deployment {
+            api_id: id.into(),
+            name: id.into(),
+            version: "1".into(),
+            tenant_domain: "carbon.super".into(),
+            revision,
+            digest: Digest::of(format!("{id}{revision}").as_bytes()),
+            plan,
+        })
+    }
+
+    fn who(set: &DeployedSet, target: &str) -> Option<String> {
+        let head = RequestHead {
+            method: "GET",
+            target,
+            ..RequestHead::default()
+        };
+        match set.route_table().select(&head) {
+            Selection::Api(selected) => Some(selected.attached.deployment.api_id.clone()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_newcomer_with_a_taken_context_waits_until_it_is_free() {
+        let mut set = DeployedSet::default();
+        assert!(
+            set.install(&[], vec![deployment("a", "/x", 1)])
+                .refused
+                .is_empty()
+        );
+        let installed = set.install(&[], vec![deployment("b", "/x", 1)]);
+        assert_eq!(installed.refused.len(), 1);
+        assert_eq!(
+            installed.refused[0].1,
+            "its context and version (/x) are those of a 1"
+        );
+        assert_eq!(who(&set, "/x/1").as_deref(), Some("a"));
+        let installed = set.install(&["a".into()], Vec::new());
+        assert_eq!(installed.deployed.len(), 1);
+        assert_eq!(who(&set, "/x/1").as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn two_apis_may_exchange_their_contexts() {
+        let mut set = DeployedSet::default();
+        set.install(
+            &[],
+            vec![deployment("a", "/x", 1), deployment("b", "/y", 1)],
+        );
+        let installed = set.install(
+            &[],
+            vec![deployment("a", "/y", 2), deployment("b", "/x", 2)],
+        );
+        assert!(installed.refused.is_empty());
+        assert_eq!(who(&set, "/x").as_deref(), Some("b"));
+        assert_eq!(who(&set, "/y").as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn what_works_is_not_lost_when_its_next_revision_is_refused() {
+        let mut set = DeployedSet::default();
+        set.install(
+            &[],
+            vec![deployment("b", "/b", 1), deployment("c", "/c", 1)],
+        );
+        // b wants c's context and stays; a wanted b's and has to stay out.
+        let installed = set.install(
+            &[],
+            vec![deployment("a", "/b", 1), deployment("b", "/c", 2)],
+        );
+        assert_eq!(installed.refused.len(), 2);
+        assert_eq!(who(&set, "/b").as_deref(), Some("b"));
+        assert_eq!(who(&set, "/c").as_deref(), Some("c"));
+        assert_eq!(set.len(), 2);
+    }
+}

@@ -1,0 +1,60 @@
+//! Health and readiness of the gateway.
+
+use actix_web::http::StatusCode;
+use actix_web::{App, HttpResponse, web};
+use kit::config::Config;
+use kit::server::{Running, StartError};
+use tokio::sync::watch;
+
+use crate::deploy::Progress;
+
+#[derive(Clone)]
+struct State {
+    progress: watch::Receiver<Progress>,
+    /// Async mode is ready at once.
+    waits: bool,
+}
+
+/// Binds the gateway's management interface.
+pub(crate) fn serve(
+    config: &Config,
+    progress: watch::Receiver<Progress>,
+) -> Result<Running, StartError> {
+    let listener = kit::server::bind(config.gateway_management_address()?)?;
+    let identity = kit::server::management_identity(config)?;
+    let mode = &config
+        .apim
+        .sync_runtime_artifacts
+        .gateway
+        .data_retrieval_mode;
+    let state = State {
+        progress,
+        waits: mode == "sync",
+    };
+    kit::serve!(
+        move || {
+            App::new()
+                .app_data(web::Data::new(state.clone()))
+                .route("/healthz", web::get().to(|| async { "ok\n" }))
+                .route("/readyz", web::get().to(get_ready))
+        },
+        listener,
+        &identity
+    )
+}
+
+async fn get_ready(state: web::Data<State>) -> HttpResponse {
+    let progress = state.progress.borrow().clone();
+    let ready = !state.waits || progress.missing.is_empty();
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    HttpResponse::build(status).json(serde_json::json!({
+        "ready": ready,
+        "missing": progress.missing,
+        "deployed": progress.deployed,
+        "failed": progress.failed,
+    }))
+}

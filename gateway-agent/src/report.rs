@@ -1,0 +1,134 @@
+//! Telling the traffic manager what was deployed, and that this gateway is alive.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use artifact::{DeploymentNotice, DeploymentNotices, GatewayNotice, Label, NoticeKind};
+use kit::backoff::{Backoff, spread};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// What reporting needs to know.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    pub client: reqwest::Client,
+    pub traffic_manager: String,
+    pub gateway_id: String,
+    pub labels: Vec<Label>,
+    /// Where clients reach this gateway.
+    pub urls: Vec<String>,
+    pub heartbeat: Duration,
+    pub batch_size: usize,
+    pub batch_interval: Duration,
+}
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Reporter {
+    /// Sends notices in batches and heartbeats in between, until shutdown; then what is left.
+    ///
+    /// Notices wait while the traffic manager is away. Only the newest about each API is kept:
+    /// that is what counts, and it bounds the memory.
+    pub async fn run(
+        self,
+        mut notices: mpsc::UnboundedReceiver<DeploymentNotice>,
+        shutdown: CancellationToken,
+    ) {
+        let backoff = Backoff {
+            first: Duration::from_millis(500),
+            most: Duration::from_secs(15),
+        };
+        let mut waiting: HashMap<String, DeploymentNotice> = HashMap::new();
+        let mut kind = NoticeKind::Register;
+        let mut next_beat = Instant::now();
+        let mut failures = 0;
+        while !shutdown.is_cancelled() {
+            let sent = self.speak(kind, &mut waiting, &mut next_beat).await;
+            let mut wake = match sent {
+                Ok(()) => {
+                    kind = NoticeKind::Heartbeat;
+                    failures = 0;
+                    next_beat
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(error, failures, "cannot report to the traffic manager");
+                    Instant::now() + backoff.wait_with_jitter(failures, spread())
+                }
+            };
+            // A first notice starts a batch, unless a failure is being waited out.
+            loop {
+                tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    () = sleep_until(wake) => break,
+                    notice = notices.recv() => match notice {
+                        Some(notice) => waiting.insert(notice.api_id.clone(), notice),
+                        None => break,
+                    },
+                };
+                if failures == 0 && waiting.len() >= self.batch_size {
+                    break;
+                }
+                if failures == 0 {
+                    wake = wake.min(Instant::now() + self.batch_interval);
+                }
+            }
+        }
+        while let Ok(notice) = notices.try_recv() {
+            waiting.insert(notice.api_id.clone(), notice);
+        }
+        if !waiting.is_empty()
+            && let Err(error) = self.speak(kind, &mut waiting, &mut next_beat).await
+        {
+            tracing::warn!(
+                error,
+                lost = waiting.len(),
+                "ended without the last reports"
+            );
+        }
+    }
+
+    /// Registers or beats when it is time, then sends what waits.
+    async fn speak(
+        &self,
+        kind: NoticeKind,
+        waiting: &mut HashMap<String, DeploymentNotice>,
+        next_beat: &mut Instant,
+    ) -> Result<(), String> {
+        if kind == NoticeKind::Register || Instant::now() >= *next_beat {
+            let notice = GatewayNotice {
+                payload_type: kind,
+                gateway_id: self.gateway_id.clone(),
+                environment_labels: self.labels.clone(),
+                time_stamp: kit::clock::now_ms(),
+                urls: self.urls.clone(),
+            };
+            self.post("notify-gateway", &notice).await?;
+            *next_beat = Instant::now() + self.heartbeat;
+        }
+        while !waiting.is_empty() {
+            let batch = waiting.values().take(self.batch_size.max(1));
+            let list: Vec<DeploymentNotice> = batch.cloned().collect();
+            let notices = DeploymentNotices {
+                count: list.len(),
+                list,
+            };
+            self.post("notify-api-deployment-status", &notices).await?;
+            for notice in &notices.list {
+                waiting.remove(&notice.api_id);
+            }
+        }
+        Ok(())
+    }
+
+    async fn post(&self, resource: &str, body: &impl serde::Serialize) -> Result<(), String> {
+        let url = format!("{}/internal/data/v1/{resource}", self.traffic_manager);
+        let request = self.client.post(url).timeout(REQUEST_TIMEOUT).json(body);
+        match request.send().await {
+            Err(error) => Err(kit::http_client::cause(&error)),
+            Ok(answer) if answer.status().is_success() => Ok(()),
+            Ok(answer) => Err(kit::http_client::failure(answer).await),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The synchronization core: what has to be deployed and undeployed when entries of label logs
+//! arrive. Pure: no I/O, no clock, no randomness.
+
+use std::collections::{BTreeMap, HashMap};
+
+use artifact::{Digest, Instruction, Label, LabelLogEntry};
+
+/// What the newest applied entry of an API says in one label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standing {
+    seq: u64,
+    revision: u64,
+    instruction: Instruction,
+}
+
+#[derive(Debug, Default)]
+struct LabelState {
+    /// Everything up to here has been applied.
+    cursor: u64,
+    /// The log has been applied to its end at least once.
+    complete: bool,
+    apis: HashMap<String, Standing>,
+}
+
+/// What to do with one API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Compile the entry's artifact and swap it in.
+    Deploy(Box<LabelLogEntry>),
+    /// No subscribed label has the API any more.
+    Undeploy(Box<LabelLogEntry>),
+    /// The entry changes nothing here: another label already brought the same revision, or still
+    /// has the API. It is acknowledged all the same.
+    Keep { api_id: String },
+}
+
+/// Cursors and standings per subscribed label, and the revision wanted of each API.
+#[derive(Debug)]
+pub struct SyncCore {
+    labels: BTreeMap<Label, LabelState>,
+    /// The newest revision that was handed out for deployment.
+    wanted: HashMap<String, (u64, Digest)>,
+}
+
+impl SyncCore {
+    #[must_use]
+    pub fn new(labels: impl IntoIterator<Item = Label>) -> Self {
+        Self {
+            labels: labels
+                .into_iter()
+                .map(|label| (label, LabelState::default()))
+                .collect(),
+            wanted: HashMap::new(),
+        }
+    }
+
+    /// Where the label's next pull starts.
+    #[must_use]
+    pub fn cursor(&self, label: &Label) -> u64 {
+        self.labels.get(label).map_or(0, |state| state.cursor)
+    }
+
+    /// The labels whose logs have not been applied to their end yet.
+    #[must_use]
+    pub fn missing(&self) -> Vec<Label> {
+        self.labels
+            .iter()
+            .filter(|(_, state)| !state.complete)
+            .map(|(label, _)| label.clone())
+            .collect()
+    }
+
+    /// Takes entries that were pulled for a label and says what they change, in their order.
+    ///
+    /// An entry that is not newer than what was applied for its API in this label changes
+    /// nothing: an older one never replaces a newer one, however events and pulls were ordered.
+    pub fn pulled(&mut self, label: &Label, entries: Vec<LabelLogEntry>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for entry in entries {
+            let Some(state) = self.labels.get_mut(label) else {
+                return changes;
+            };
+            let known = state.apis.get(&entry.api_id);
+            if known.is_some_and(|standing| standing.seq >= entry.seq) {
+                continue;
+            }
+            state.apis.insert(
+                entry.api_id.clone(),
+                Standing {
+                    seq: entry.seq,
+                    revision: entry.revision,
+                    instruction: entry.instruction,
+                },
+            );
+            changes.push(self.change(entry));
+        }
+        changes
+    }
+
+    fn change(&mut self, entry: LabelLogEntry) -> Change {
+        let wanted = self.wanted.get(&entry.api_id);
+        match entry.instruction {
+            Instruction::Publish => {
+                let newer = wanted.is_none_or(|(revision, digest)| {
+                    entry.revision > *revision
+                        || (entry.revision == *revision && entry.digest != *digest)
+                });
+                if !newer {
+                    return Change::Keep {
+                        api_id: entry.api_id,
+                    };
+                }
+                self.wanted
+                    .insert(entry.api_id.clone(), (entry.revision, entry.digest));
+                Change::Deploy(Box::new(entry))
+            }
+            Instruction::Remove => {
+                let still_published = self.labels.values().any(|state| {
+                    state
+                        .apis
+                        .get(&entry.api_id)
+                        .is_some_and(|standing| standing.instruction == Instruction::Publish)
+                });
+                if still_published {
+                    return Change::Keep {
+                        api_id: entry.api_id,
+                    };
+                }
+                self.wanted.remove(&entry.api_id);
+                Change::Undeploy(Box::new(entry))
+            }
+        }
+    }
+
+    /// Notes that a label's log has been applied up to `seq`; the cursor never goes back.
+    pub fn applied(&mut self, label: &Label, seq: u64) {
+        if let Some(state) = self.labels.get_mut(label) {
+            state.cursor = state.cursor.max(seq);
+        }
+    }
+
+    /// Notes that the answer was complete: nothing newer was there when it was made.
+    pub fn completed(&mut self, label: &Label) {
+        if let Some(state) = self.labels.get_mut(label) {
+            state.complete = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn label(name: &str) -> Label {
+        Label::parse(name).unwrap()
+    }
+
+    fn entry(api: &str, seq: u64, revision: u64, instruction: Instruction) -> LabelLogEntry {
+        LabelLogEntry {
+            seq,
+            api_id: api.into(),
+            name: api.into(),
+            version: "1".into(),
+            tenant_domain: "carbon.super".into(),
+            instruction,
+            revision,
+            digest: Digest::of(format!("{api}{revision}").as_bytes()),
+            time: 0,
+            artifact: None,
+        }
+    }
+
+    use Instruction::{Publish, Remove};
+
+    #[test]
+    fn an_older_entry_never_replaces_a_newer_one() {
+        let mut core = SyncCore::new([label("L")]);
+        let newer = entry("a", 2, 2, Publish);
+        assert!(matches!(
+            core.pulled(&label("L"), vec![newer.clone()])[..],
+            [Change::Deploy(_)]
+        ));
+        assert!(
+            core.pulled(&label("L"), vec![entry("a", 1, 1, Remove), newer])
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn an_api_under_two_labels_is_deployed_once_and_leaves_with_the_last() {
+        let mut core = SyncCore::new([label("L1"), label("L2")]);
+        let one = |core: &mut SyncCore, name: &str, entry| {
+            core.pulled(&label(name), vec![entry]).remove(0)
+        };
+        assert!(matches!(
+            one(&mut core, "L1", entry("a", 1, 1, Publish)),
+            Change::Deploy(_)
+        ));
+        assert!(matches!(
+            one(&mut core, "L2", entry("a", 9, 1, Publish)),
+            Change::Keep { .. }
+        ));
+        assert!(matches!(
+            one(&mut core, "L2", entry("a", 10, 2, Publish)),
+            Change::Deploy(_)
+        ));
+        assert!(matches!(
+            one(&mut core, "L1", entry("a", 2, 3, Remove)),
+            Change::Keep { .. }
+        ));
+        assert!(matches!(
+            one(&mut core, "L2", entry("a", 11, 3, Remove)),
+            Change::Undeploy(_)
+        ));
+        assert!(matches!(
+            one(&mut core, "L2", entry("a", 12, 4, Publish)),
+            Change::Deploy(_)
+        ));
+    }
+
+    #[test]
+    fn is_ready_when_every_label_log_has_been_applied() {
+        let mut core = SyncCore::new([label("L1"), label("L2")]);
+        core.applied(&label("L1"), 5);
+        core.completed(&label("L1"));
+        core.applied(&label("L1"), 4);
+        assert_eq!(core.cursor(&label("L1")), 5);
+        assert_eq!(core.missing(), [label("L2")]);
+    }
+
+    proptest! {
+        /// Entries doubled and reordered between labels: the end is what each log's newest says.
+        #[test]
+        fn the_end_depends_on_the_newest_entries_only(
+            log in prop::collection::vec((0_u8..3, any::<bool>()), 1..20),
+            order in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
+        ) {
+            let entries: Vec<_> = log
+                .iter()
+                .zip(1_u64..)
+                .map(|((api, publish), seq)| {
+                    entry(&format!("api{api}"), seq, seq, if *publish { Publish } else { Remove })
+                })
+                .collect();
+            let mut core = SyncCore::new([label("L")]);
+            let mut deployed: BTreeMap<String, u64> = BTreeMap::new();
+            let mut run = |core: &mut SyncCore, entry: LabelLogEntry| {
+                for change in core.pulled(&label("L"), vec![entry]) {
+                    match change {
+                        Change::Deploy(entry) => { deployed.insert(entry.api_id, entry.revision); }
+                        Change::Undeploy(entry) => { deployed.remove(&entry.api_id); }
+                        Change::Keep { .. } => {}
+                    }
+                }
+            };
+            for index in &order {
+                run(&mut core, index.get(&entries).clone());
+            }
+            for entry in &entries {
+                run(&mut core, entry.clone());
+            }
+            let mut expected = BTreeMap::new();
+            for entry in &entries {
+                match entry.instruction {
+                    Publish => { expected.insert(entry.api_id.clone(), entry.revision); }
+                    Remove => { expected.remove(&entry.api_id); }
+                }
+            }
+            prop_assert_eq!(deployed, expected);
+        }
+    }
+}

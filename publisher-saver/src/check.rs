@@ -1,0 +1,217 @@
+//! What may be saved. Pure: the operator's command runs it for a dry run without a server, the
+//! saver runs it again on everything that it is sent.
+
+use std::collections::HashMap;
+
+use artifact::{Artifact, ArtifactResult, Finding, Outcome, PublishItem, Severity};
+use synapse::xml::{Limits, read};
+
+/// Above this an artifact is refused: the blob columns of all databases hold as much.
+pub const MAX_ARTIFACT_BYTES: usize = 64 * 1024 * 1024;
+
+/// An artifact that may be saved.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    pub source: String,
+    pub artifact: Artifact,
+    /// What is stored: comments around the XML are gone, since they can hold credentials.
+    pub text: String,
+    /// The route that the API claims.
+    pub claim: String,
+    pub findings: Vec<Finding>,
+}
+
+impl Checked {
+    /// The result of this artifact with everything but the outcome filled in.
+    #[must_use]
+    pub fn result(&self, outcome: Outcome) -> ArtifactResult {
+        ArtifactResult {
+            source: self.source.clone(),
+            outcome,
+            api_id: Some(self.artifact.api_id.clone()),
+            name: Some(self.artifact.name.clone()),
+            version: Some(self.artifact.version.clone()),
+            context: Some(self.claim.clone()),
+            revision: None,
+            digest: None,
+            labels: Vec::new(),
+            reason: None,
+            findings: self.findings.clone(),
+        }
+    }
+}
+
+/// Checks the items of a batch, each for itself and against those before it.
+#[must_use]
+pub fn check_batch(items: &[PublishItem]) -> Vec<Result<Checked, Box<ArtifactResult>>> {
+    let mut ids: HashMap<String, String> = HashMap::new();
+    let mut claims: HashMap<String, String> = HashMap::new();
+    let mut results = Vec::with_capacity(items.len());
+    for item in items {
+        let result = check(item).and_then(|checked| {
+            let same_id = ids.get(&checked.artifact.api_id);
+            let same_claim = claims.get(&checked.claim);
+            let reason = match (same_id, same_claim) {
+                (Some(other), _) => Some(format!(
+                    "is the same API as {other} (apiId {})",
+                    checked.artifact.api_id
+                )),
+                (None, Some(other)) if !checked.claim.is_empty() => Some(format!(
+                    "claims the context and version of {other}: {}",
+                    checked.claim
+                )),
+                _ => None,
+            };
+            match reason {
+                Some(reason) => Err(Box::new(ArtifactResult {
+                    reason: Some(reason),
+                    ..checked.result(Outcome::Rejected)
+                })),
+                None => Ok(checked),
+            }
+        });
+        if let Ok(checked) = &result {
+            ids.insert(checked.artifact.api_id.clone(), checked.source.clone());
+            claims.insert(checked.claim.clone(), checked.source.clone());
+        }
+        results.push(result);
+    }
+    results
+}
+
+/// Checks one artifact by itself.
+pub fn check(item: &PublishItem) -> Result<Checked, Box<ArtifactResult>> {
+    let rejected = |reason: String| {
+        Box::new(ArtifactResult {
+            source: item.source.clone(),
+            outcome: Outcome::Rejected,
+            api_id: None,
+            name: None,
+            version: None,
+            context: None,
+            revision: None,
+            digest: None,
+            labels: Vec::new(),
+            reason: Some(reason),
+            findings: Vec::new(),
+        })
+    };
+    if item.artifact.len() > MAX_ARTIFACT_BYTES {
+        let size = item.artifact.len();
+        return Err(rejected(format!(
+            "the artifact has {size} bytes, at most {MAX_ARTIFACT_BYTES} are stored"
+        )));
+    }
+    let mut artifact =
+        Artifact::parse(&item.artifact).map_err(|error| rejected(error.to_string()))?;
+    let limits = Limits::default();
+    let compilation = synapse::compile(&artifact, &limits);
+    let refusals: Vec<String> = compilation
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Refused)
+        .map(|finding| format!("{}: {}", finding.place, finding.message))
+        .collect();
+    if !refusals.is_empty() {
+        return Err(Box::new(ArtifactResult {
+            api_id: Some(artifact.api_id.clone()),
+            name: Some(artifact.name.clone()),
+            version: Some(artifact.version.clone()),
+            findings: compilation.findings,
+            ..*rejected(refusals.join("; "))
+        }));
+    }
+    strip_comments(&mut artifact, &limits);
+    let text = artifact
+        .to_text()
+        .map_err(|error| rejected(error.to_string()))?;
+    Ok(Checked {
+        source: item.source.clone(),
+        artifact,
+        text,
+        claim: compilation.claim,
+        findings: compilation.findings,
+    })
+}
+
+/// Cuts what stands before and behind the root element of every XML member.
+fn strip_comments(artifact: &mut Artifact, limits: &Limits) {
+    let contents = artifact
+        .sequence_to_be_add
+        .iter_mut()
+        .chain(&mut artifact.endpoint_entries_to_be_add)
+        .chain(&mut artifact.local_entries_to_be_add)
+        .map(|content| &mut content.content);
+    let definitions = artifact
+        .api_definition
+        .iter_mut()
+        .chain(&mut artifact.default_api_definition);
+    for text in definitions.chain(contents) {
+        if let Ok(root) = read(text, limits)
+            && let Some(element) = text.get(root.start..root.end)
+            && element.len() < text.len()
+        {
+            *text = element.to_owned();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(source: &str, id: &str, context: &str, tail: &str) -> PublishItem {
+        let definition = format!(
+            "<!-- licence -->\n<api name='{id}' context='{context}'><resource><inSequence><respond/></inSequence></resource></api>{tail}"
+        );
+        PublishItem {
+            source: source.into(),
+            artifact: serde_json::json!({"apiId": id, "name": id, "version": "1", "apiDefinition": definition})
+                .to_string(),
+        }
+    }
+
+    #[test]
+    fn comments_around_the_definition_are_not_stored() {
+        let checked = check(&item("a.json", "a", "/a", "<!-- password: hunter2 -->")).unwrap();
+        assert!(!checked.text.contains("hunter2"));
+        assert_eq!(checked.claim, "/a");
+        assert!(
+            checked
+                .artifact
+                .api_definition
+                .unwrap()
+                .starts_with("<api ")
+        );
+    }
+
+    #[test]
+    fn a_batch_rejects_the_second_of_two_that_exclude_each_other() {
+        let results = check_batch(&[
+            item("a.json", "a", "/x", ""),
+            item("b.json", "b", "/x", ""),
+            item("c.json", "a", "/c", ""),
+        ]);
+        assert!(results[0].is_ok());
+        let reason = |at: usize| results[at].as_ref().unwrap_err().reason.clone().unwrap();
+        assert_eq!(reason(1), "claims the context and version of a.json: /x");
+        assert_eq!(reason(2), "is the same API as a.json (apiId a)");
+    }
+
+    #[test]
+    fn a_refused_artifact_names_place_and_rule() {
+        let mut bad = item("a.json", "a", "/a", "");
+        bad.artifact = bad
+            .artifact
+            .replace("<resource>", "<resource methods='FETCH'>");
+        let result = check(&bad).unwrap_err();
+        assert_eq!(result.outcome, Outcome::Rejected);
+        assert_eq!(
+            result.reason.unwrap(),
+            "apiDefinition/api/resource: unknown method \"FETCH\"; apiDefinition/api: an API needs at least one <resource>"
+                .split(';')
+                .next()
+                .unwrap()
+        );
+    }
+}

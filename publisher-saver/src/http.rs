@@ -1,0 +1,96 @@
+//! The publisher's HTTP interface: `/api/lockstep/v1/publish` and `/api/lockstep/v1/apis`.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use artifact::PublishRequest;
+use kit::problem::Problem;
+use serde::Deserialize;
+
+use crate::Saver;
+use crate::publish::{SaveError, publish, remove};
+
+/// Adds the routes that publish and remove.
+pub fn routes(app: &mut web::ServiceConfig, saver: &Saver, max_body_size: usize) {
+    let json = web::JsonConfig::default()
+        .limit(max_body_size)
+        .error_handler(|error, _| Problem::bad_request("bad-request", error.to_string()).into());
+    app.app_data(web::Data::new(saver.clone()))
+        .app_data(json)
+        .app_data(web::QueryConfig::default().error_handler(|error, _| {
+            Problem::bad_request("bad-parameter", error.to_string()).into()
+        }))
+        .route("/api/lockstep/v1/publish", web::post().to(post_publish))
+        .route("/api/lockstep/v1/apis", web::delete().to(delete_api));
+}
+
+/// Adds `/healthz` and `/readyz` of the process of its own.
+pub(crate) fn health_routes(app: &mut web::ServiceConfig, saver: &Saver) {
+    app.app_data(web::Data::new(saver.clone()))
+        .route("/healthz", web::get().to(|| async { "ok\n" }))
+        .route("/readyz", web::get().to(get_ready));
+}
+
+async fn get_ready(saver: web::Data<Saver>) -> Result<HttpResponse, Problem> {
+    let waiting = saver.store.outbox_length().await.map_err(problem)?;
+    Ok(HttpResponse::Ok().json(serde_json::json!({"ready": true, "outbox": waiting})))
+}
+
+async fn post_publish(
+    saver: web::Data<Saver>,
+    request: web::Json<PublishRequest>,
+) -> Result<HttpResponse, Problem> {
+    let report = publish(&saver, &request, kit::clock::now_ms())
+        .await
+        .map_err(|error| save_problem(&error))?;
+    for result in &report.results {
+        tracing::info!(
+            source = result.source,
+            name = result.name,
+            version = result.version,
+            outcome = ?result.outcome,
+            revision = result.revision,
+            "publish"
+        );
+    }
+    Ok(HttpResponse::Ok().json(report))
+}
+
+#[derive(Deserialize)]
+struct ApiName {
+    name: String,
+    version: String,
+    tenant: Option<String>,
+}
+
+async fn delete_api(
+    saver: web::Data<Saver>,
+    api: web::Query<ApiName>,
+) -> Result<HttpResponse, Problem> {
+    let report = remove(
+        &saver,
+        &api.name,
+        &api.version,
+        api.tenant.as_deref(),
+        kit::clock::now_ms(),
+    )
+    .await
+    .map_err(|error| save_problem(&error))?;
+    tracing::info!(name = report.name, version = report.version, "remove");
+    Ok(HttpResponse::Ok().json(report))
+}
+
+fn save_problem(error: &SaveError) -> Problem {
+    match error {
+        SaveError::NoLabels => Problem::bad_request("no-labels", error.to_string()),
+        SaveError::NotPublished { .. } => Problem::not_found("not-published", error.to_string()),
+        SaveError::Store(_) => Problem::unavailable("store-failed", error.to_string()),
+    }
+}
+
+fn problem(error: store::StoreError) -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "store-failed",
+        error.to_string(),
+    )
+}

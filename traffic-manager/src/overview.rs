@@ -1,0 +1,237 @@
+//! Truth per gateway and API, made from what was saved and what gateways said. Pure.
+
+use std::collections::{BTreeSet, HashMap};
+
+use artifact::{
+    ApiOverview, DeploymentState, DeploymentStatus, Digest, GatewayOverview, GatewayStatus,
+    Instruction, Label, Overview,
+};
+use store::{ApiRow, DeploymentRow, GatewayRow, LabelRow};
+
+/// Puts the rows together. `expiry` is how long a gateway may be silent, milliseconds.
+#[must_use]
+pub fn overview(
+    apis: &[ApiRow],
+    labels: &[LabelRow],
+    gateways: &[GatewayRow],
+    deployments: &[DeploymentRow],
+    now: i64,
+    expiry: i64,
+) -> Overview {
+    let mut by_api: HashMap<&str, Vec<&LabelRow>> = HashMap::new();
+    for row in labels {
+        by_api.entry(&row.api_id).or_default().push(row);
+    }
+    let said: HashMap<(&str, &str), &DeploymentRow> = deployments
+        .iter()
+        .map(|row| ((row.gateway_id.as_str(), row.api_id.as_str()), row))
+        .collect();
+    let online = |gateway: &GatewayRow| now - gateway.last_seen <= expiry;
+    let overview_of = |api: &ApiRow| {
+        let rows = by_api
+            .get(api.api_id.as_str())
+            .map_or(&[][..], Vec::as_slice);
+        let published: BTreeSet<&Label> = rows
+            .iter()
+            .filter(|row| row.instruction == Instruction::Publish)
+            .map(|row| &row.label)
+            .collect();
+        ApiOverview {
+            api_id: api.api_id.clone(),
+            name: api.name.clone(),
+            version: api.version.clone(),
+            tenant_domain: api.tenant_domain.clone(),
+            context: api.context.clone(),
+            instruction: api.instruction,
+            revision: api.revision,
+            digest: api.digest,
+            labels: published.into_iter().cloned().collect(),
+            saved: api.saved,
+            gateways: gateways
+                .iter()
+                .filter_map(|gateway| {
+                    let (instruction, desired) = desired(rows, &gateway.labels)?;
+                    let row = said.get(&(gateway.gateway_id.as_str(), api.api_id.as_str()));
+                    Some(status(
+                        gateway,
+                        row.copied(),
+                        instruction,
+                        desired,
+                        online(gateway),
+                    ))
+                })
+                .collect(),
+        }
+    };
+    Overview {
+        gateways: gateways
+            .iter()
+            .map(|gateway| GatewayOverview {
+                gateway_id: gateway.gateway_id.clone(),
+                labels: gateway.labels.clone(),
+                urls: gateway.urls.clone(),
+                status: if online(gateway) {
+                    GatewayStatus::Online
+                } else {
+                    GatewayStatus::Offline
+                },
+                registered: gateway.registered,
+                last_seen: gateway.last_seen,
+            })
+            .collect(),
+        apis: apis.iter().map(overview_of).collect(),
+    }
+}
+
+/// What a gateway with these labels should run of an API: the newest Publish of any of them, a
+/// Remove only when no label has it any more; nothing when none of them ever had it.
+fn desired(rows: &[&LabelRow], labels: &[Label]) -> Option<(Instruction, Digest)> {
+    let carried = || rows.iter().filter(|row| labels.contains(&row.label));
+    let newest = |instruction| {
+        carried()
+            .filter(|row| row.instruction == instruction)
+            .max_by_key(|row| row.revision)
+            .map(|row| (instruction, row.digest))
+    };
+    newest(Instruction::Publish).or_else(|| newest(Instruction::Remove))
+}
+
+fn status(
+    gateway: &GatewayRow,
+    said: Option<&DeploymentRow>,
+    instruction: Instruction,
+    desired: Digest,
+    online: bool,
+) -> DeploymentStatus {
+    let current = said.filter(|row| {
+        let fits = match instruction {
+            Instruction::Publish => row.state != DeploymentState::Undeployed,
+            Instruction::Remove => row.state == DeploymentState::Undeployed,
+        };
+        row.received == desired && fits
+    });
+    let reason = match (current, online) {
+        (Some(row), _) => row.reason.clone(),
+        (None, false) => Some("offline: no heartbeat".to_owned()),
+        (None, true) => None,
+    };
+    DeploymentStatus {
+        gateway_id: gateway.gateway_id.clone(),
+        state: current.map_or(DeploymentState::Pending, |row| row.state),
+        desired,
+        received: said.map(|row| row.received),
+        deployed: said.and_then(|row| row.deployed),
+        reason,
+        since: said.map(|row| row.since),
+        online,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn label(name: &str) -> Label {
+        Label::parse(name).unwrap()
+    }
+
+    fn digest(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    fn gateway(id: &str, labels: &[&str], last_seen: i64) -> GatewayRow {
+        GatewayRow {
+            gateway_id: id.into(),
+            labels: labels.iter().map(|name| label(name)).collect(),
+            urls: Vec::new(),
+            registered: 0,
+            last_seen,
+        }
+    }
+
+    fn entry(name: &str, instruction: Instruction, revision: u64) -> LabelRow {
+        LabelRow {
+            label: label(name),
+            api_id: "u".into(),
+            instruction,
+            revision,
+            digest: digest(&revision.to_string()),
+        }
+    }
+
+    fn said(gateway: &str, received: &str, state: DeploymentState) -> DeploymentRow {
+        DeploymentRow {
+            gateway_id: gateway.into(),
+            api_id: "u".into(),
+            revision: 1,
+            received: digest(received),
+            deployed: None,
+            state,
+            reason: Some("why".into()),
+            since: 5,
+        }
+    }
+
+    fn api() -> ApiRow {
+        ApiRow {
+            api_id: "u".into(),
+            name: "A".into(),
+            version: "1".into(),
+            tenant_domain: "carbon.super".into(),
+            context: "/a".into(),
+            instruction: Instruction::Publish,
+            revision: 2,
+            digest: digest("2"),
+            saved: 0,
+        }
+    }
+
+    #[test]
+    fn tells_for_each_gateway_of_the_labels_how_far_it_is() {
+        let made = overview(
+            &[api()],
+            &[
+                entry("L1", Instruction::Publish, 2),
+                entry("L2", Instruction::Remove, 2),
+            ],
+            &[
+                gateway("done", &["L1"], 100),
+                gateway("refused", &["L1", "L2"], 100),
+                gateway("behind", &["L1"], 100),
+                gateway("gone", &["L1"], 0),
+                gateway("removed", &["L2"], 100),
+                gateway("other", &["L3"], 100),
+            ],
+            &[
+                said("done", "2", DeploymentState::Deployed),
+                said("refused", "2", DeploymentState::Failed),
+                said("behind", "1", DeploymentState::Deployed),
+                said("removed", "2", DeploymentState::Undeployed),
+            ],
+            100,
+            50,
+        );
+        let api = &made.apis[0];
+        let states: Vec<_> = api
+            .gateways
+            .iter()
+            .map(|status| (status.gateway_id.as_str(), status.state, status.online))
+            .collect();
+        assert_eq!(
+            states,
+            [
+                ("done", DeploymentState::Deployed, true),
+                ("refused", DeploymentState::Failed, true),
+                ("behind", DeploymentState::Pending, true),
+                ("gone", DeploymentState::Pending, false),
+                ("removed", DeploymentState::Undeployed, true),
+            ]
+        );
+        assert_eq!(
+            api.gateways[3].reason.as_deref(),
+            Some("offline: no heartbeat")
+        );
+        assert_eq!(api.labels, [label("L1")]);
+        assert!(!api.converged());
+    }
+}
