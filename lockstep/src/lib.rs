@@ -1,1 +1,12 @@
 //! The operator's command: up, publish, remove, list.
+
+pub mod control;
+pub mod list;
+pub mod print;
+pub mod publish;
+pub mod remove;
+pub mod sample_back_end;
+pub mod samples;
+pub mod source;
+pub mod up;
+pub mod wait;

@@ -1,1 +1,65 @@
-fn main() {}
+//! The operator's command.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use lockstep::{list, publish, remove, sample_back_end, up};
+
+/// Keeps every API gateway in step with what was published.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::UpArguments),
+    Publish(publish::PublishArguments),
+    Remove(remove::RemoveArguments),
+    List(list::ListArguments),
+    /// Run only the sample back end, which answers any request with what it got
+    BackEnd {
+        /// Port on 127.0.0.1
+        #[arg(long, default_value_t = sample_back_end::PORT)]
+        port: u16,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let default = match arguments.command {
+        Command::Up(_) => "warn,synapse::log=info",
+        _ => "warn",
+    };
+    kit::telemetry::init(default);
+    kit::tls::install_provider();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return kit::process::fail(&error.into()),
+    };
+    runtime
+        .block_on(run(arguments.command))
+        .unwrap_or_else(|error| kit::process::fail(&error))
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up(arguments) => Box::pin(up::run(arguments)).await,
+        Command::Publish(arguments) => Box::pin(publish::run(arguments)).await,
+        Command::Remove(arguments) => remove::run(arguments).await,
+        Command::List(arguments) => list::run(arguments).await,
+        Command::BackEnd { port } => {
+            let shutdown = kit::shutdown::on_signal()?;
+            let listener = sample_back_end::bind(port)?;
+            let address = format!("http://{}", listener.local_addr()?);
+            kit::process::announce("sample back end", &address);
+            sample_back_end::serve(listener, shutdown).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use store::StoreError;
 
 use crate::label_log::{Pull, stream};
-use crate::{TrafficManager, overview, registry};
+use crate::{TrafficManager, registry};
 
 /// The longest body that a gateway's notices may have.
 const MAX_NOTICE_BYTES: usize = 4 * 1024 * 1024;
@@ -113,25 +113,11 @@ async fn get_overview(
     manager: web::Data<TrafficManager>,
     query: web::Query<OverviewQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let store = &manager.store;
-    // What gateways said is read first: a status is never newer than what it is compared with.
-    let deployments = store.deployments().await.map_err(problem)?;
-    let gateways = store.gateways().await.map_err(problem)?;
-    let labels = store.label_rows().await.map_err(problem)?;
-    let mut apis = store.apis().await.map_err(problem)?;
-    if let Some(ids) = &query.api_id {
-        let ids: Vec<&str> = ids.split(',').collect();
-        apis.retain(|api| ids.contains(&api.api_id.as_str()));
-    }
-    let now = kit::clock::now_ms();
-    let made = overview::overview(
-        &apis,
-        &labels,
-        &gateways,
-        &deployments,
-        now,
-        manager.settings.expiry,
-    );
+    let ids: Option<Vec<&str>> = query.api_id.as_ref().map(|ids| ids.split(',').collect());
+    let made = manager
+        .overview(ids.as_deref(), kit::clock::now_ms())
+        .await
+        .map_err(problem)?;
     Ok(HttpResponse::Ok().json(made))
 }
 

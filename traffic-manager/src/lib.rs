@@ -13,9 +13,10 @@ mod registry;
 use std::sync::Arc;
 use std::time::Duration;
 
+use artifact::Overview;
 use kit::config::Config;
 use kit::server::{Running, StartError};
-use store::Store;
+use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 pub use growth::Growth;
@@ -56,6 +57,29 @@ impl TrafficManager {
             }),
             shutdown,
         }
+    }
+
+    /// What is published and what each gateway runs of it: all APIs, or those with these ids.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn overview(&self, ids: Option<&[&str]>, now: i64) -> Result<Overview, StoreError> {
+        // What gateways said is read first: a status is never newer than what it is compared with.
+        let deployments = self.store.deployments().await?;
+        let gateways = self.store.gateways().await?;
+        let labels = self.store.label_rows().await?;
+        let mut apis = self.store.apis().await?;
+        if let Some(ids) = ids {
+            apis.retain(|api| ids.contains(&api.api_id.as_str()));
+        }
+        Ok(overview::overview(
+            &apis,
+            &labels,
+            &gateways,
+            &deployments,
+            now,
+            self.settings.expiry,
+        ))
     }
 
     /// Watches the database for growth until shutdown; events, where there are any, make it

@@ -6,6 +6,7 @@
 
 pub mod compile;
 pub mod dispatch;
+pub mod example;
 pub mod expression;
 pub mod mediate;
 pub mod plan;

@@ -1,4 +1,85 @@
-//! What an operator can publish, read from files already in memory.
+//! What an operator can publish: files and directories become artifacts.
+//!
+//! `tree` brings files into memory, `document` reads one that stands for itself, `layout` bundles
+//! APIs of a Synapse directory with what they refer to.
 
 pub mod archive;
+mod document;
+mod layout;
 pub mod openapi;
+mod tree;
+
+use std::path::PathBuf;
+
+use artifact::{Finding, PublishItem};
+
+/// One thing that was found.
+#[derive(Debug)]
+pub enum Source {
+    /// An artifact, with what is to be said about how it was put together.
+    Artifact {
+        item: PublishItem,
+        findings: Vec<Finding>,
+    },
+    /// Something that should have been one: the file, and the place and rule.
+    Bad { source: String, reason: String },
+}
+
+/// Everything under the paths, in a stable order.
+#[derive(Debug, Default)]
+pub struct Sources {
+    pub list: Vec<Source>,
+    /// Files in directories and archives that are no API artifacts.
+    pub left_out: Vec<String>,
+}
+
+/// Reads all paths. A path that holds nothing to publish is a bad source.
+#[must_use]
+pub fn read_paths(paths: &[PathBuf]) -> Sources {
+    let mut sources = Sources::default();
+    for path in paths {
+        let name = path.display().to_string();
+        let before = sources.list.len();
+        match tree::read(path) {
+            Err(reason) => sources.list.push(Source::Bad {
+                source: name,
+                reason,
+            }),
+            Ok(tree) => {
+                read_tree(&tree, &mut sources);
+                if sources.list.len() == before {
+                    sources.list.push(Source::Bad {
+                        source: name,
+                        reason: "holds no artifacts: no GatewayAPIDTO or OpenAPI document, and no \
+                                 directory api/ with API XML files"
+                            .to_owned(),
+                    });
+                }
+            }
+        }
+    }
+    sources
+}
+
+/// Reads the artifacts of files in memory, as of a directory.
+pub(crate) fn read_tree(tree: &tree::Tree, sources: &mut Sources) {
+    let used = layout::read(tree, sources);
+    for file in &tree.files {
+        if used.contains(&file.path) {
+            continue;
+        }
+        let name = tree.name_of(&file.path);
+        match document::read(&name, &file.bytes, tree.is_single_file) {
+            document::Read::Artifact { item, findings } => {
+                sources.list.push(Source::Artifact { item, findings });
+            }
+            document::Read::Bad(reason) => sources.list.push(Source::Bad {
+                source: name,
+                reason,
+            }),
+            document::Read::NotAnArtifact => sources.left_out.push(name),
+        }
+    }
+}
+
+pub(crate) use tree::{File, Tree};

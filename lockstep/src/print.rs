@@ -1,0 +1,271 @@
+//! What the commands print: tables and lines for people, JSON for machines.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+
+use artifact::{
+    ApiOverview, ArtifactResult, DeploymentState, Finding, GatewayStatus, Instruction, Outcome,
+    Overview, PublishReport, RemoveReport, Severity,
+};
+use comfy_table::Table;
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use crate::wait::{Waited, missing};
+
+/// One JSON document on standard output.
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Something to know besides the result, on standard error.
+pub fn note(text: &str) {
+    eprintln!("note: {text}");
+}
+
+pub fn line(text: &str) {
+    println!("{text}");
+}
+
+/// A spinner on a terminal, nothing elsewhere.
+#[must_use]
+pub fn spinner(text: &'static str) -> ProgressBar {
+    if std::io::stderr().is_terminal() {
+        ProgressBar::new_spinner().with_message(text)
+    } else {
+        ProgressBar::hidden()
+    }
+}
+
+pub fn left_out(files: &[String], all: bool) {
+    let count = files.len();
+    if all {
+        for file in files {
+            note(&format!(
+                "left out, no API artifact and referred to by none: {file}"
+            ));
+        }
+    } else {
+        let first = files.first().map_or("", String::as_str);
+        note(&format!(
+            "left out {count} file(s) that are no API artifacts and referred to by none, \
+             such as {first} (all: --verbose)"
+        ));
+    }
+}
+
+fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Saved => "saved",
+        Outcome::Unchanged => "unchanged",
+        Outcome::WouldCreate => "would create",
+        Outcome::WouldUpdate => "would update",
+        Outcome::Checked => "checked",
+        Outcome::Rejected => "REJECTED",
+        Outcome::NotSaved => "not saved",
+    }
+}
+
+fn table(header: Vec<&str>) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header);
+    table
+}
+
+/// Results as a table, then rejections with their reasons, then findings.
+pub fn publish_report(report: &PublishReport, verbose: bool) {
+    let mut rows = table(vec![
+        "result", "API", "version", "context", "revision", "source",
+    ]);
+    for result in report
+        .results
+        .iter()
+        .filter(|r| r.outcome != Outcome::Rejected)
+    {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        rows.add_row(vec![
+            outcome_word(result.outcome).to_owned(),
+            text(&result.name),
+            text(&result.version),
+            text(&result.context),
+            result.revision.map_or_else(String::new, |n| n.to_string()),
+            result.source.clone(),
+        ]);
+    }
+    if rows.row_count() > 0 {
+        println!("{rows}");
+    }
+    findings(&report.results, verbose);
+    for result in report
+        .results
+        .iter()
+        .filter(|r| r.outcome == Outcome::Rejected)
+    {
+        println!(
+            "REJECTED {}: {}",
+            result.source,
+            result.reason.as_deref().unwrap_or("?")
+        );
+    }
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for result in &report.results {
+        *counts.entry(outcome_word(result.outcome)).or_default() += 1;
+    }
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(word, n)| format!("{n} {word}"))
+        .collect();
+    println!("{}", counts.join(", "));
+}
+
+fn severity_word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Refused => "refused",
+        Severity::NotExecuted => "not executed",
+        Severity::Ignored => "without effect",
+    }
+}
+
+/// Findings: every one with its place, or grouped by what they say.
+pub fn findings(results: &[ArtifactResult], verbose: bool) {
+    let of = |result: &ArtifactResult| {
+        let name = result.name.clone().unwrap_or_else(|| result.source.clone());
+        format!("{name} {}", result.version.clone().unwrap_or_default())
+    };
+    let all: Vec<(String, &Finding)> = results
+        .iter()
+        .filter(|result| result.outcome != Outcome::Rejected)
+        .flat_map(|result| {
+            result
+                .findings
+                .iter()
+                .map(move |finding| (of(result), finding))
+        })
+        .collect();
+    if all.is_empty() {
+        return;
+    }
+    if verbose {
+        println!("findings:");
+        for (api, finding) in &all {
+            let word = severity_word(finding.severity);
+            println!("  {word}: {api}: {}: {}", finding.place, finding.message);
+        }
+        return;
+    }
+    let mut groups: BTreeMap<(Severity, &str), Vec<(&str, &str)>> = BTreeMap::new();
+    for (api, finding) in &all {
+        let apis = groups
+            .entry((finding.severity, finding.message.as_str()))
+            .or_default();
+        if !apis.iter().any(|(known, _)| known == api) {
+            apis.push((api, &finding.place));
+        }
+    }
+    println!(
+        "findings ({}; each with its place: publish --verbose):",
+        all.len()
+    );
+    for ((severity, message), apis) in groups {
+        let who = match apis.as_slice() {
+            [(api, place)] => format!("{api}: {place}"),
+            [(first, _), others @ ..] => format!("{first} and {} more", others.len()),
+            [] => String::new(),
+        };
+        println!("  {}: {message} [{who}]", severity_word(severity));
+    }
+}
+
+pub fn waited(waited: &Waited) {
+    if waited.converged {
+        println!(
+            "deployed on {} gateway(s) after {} ms",
+            waited.gateways, waited.took
+        );
+        return;
+    }
+    println!("NOT converged after {} ms:", waited.took);
+    for missing in &waited.missing {
+        let gateway = missing.gateway.as_deref().unwrap_or("(no gateway)");
+        println!("  {gateway}: {}: {}", missing.api, missing.reason);
+    }
+}
+
+pub fn removed(report: &RemoveReport) {
+    let labels: Vec<&str> = report.labels.iter().map(|l| l.label.as_str()).collect();
+    println!(
+        "removed {} {} from {}",
+        report.name,
+        report.version,
+        labels.join(", ")
+    );
+}
+
+/// APIs by gateways, then the gateways, then what is not as it should be.
+pub fn overview(overview: &Overview) {
+    println!("{}", api_table(overview));
+    if overview.apis.is_empty() {
+        println!("nothing is published");
+    }
+    let mut rows = table(vec!["gateway", "status", "labels", "serves at"]);
+    for gateway in &overview.gateways {
+        let labels: Vec<&str> = gateway.labels.iter().map(artifact::Label::as_str).collect();
+        let status = match gateway.status {
+            GatewayStatus::Online => "online",
+            GatewayStatus::Offline => "OFFLINE",
+        };
+        rows.add_row(vec![
+            gateway.gateway_id.as_str(),
+            status,
+            &labels.join(", "),
+            &gateway.urls.join(" "),
+        ]);
+    }
+    println!("{rows}");
+    for missing in overview.apis.iter().flat_map(missing) {
+        let gateway = missing.gateway.as_deref().unwrap_or("(no gateway)");
+        println!("{gateway}: {}: {}", missing.api, missing.reason);
+    }
+}
+
+/// What is deployed where: a row for each API, a column for each gateway.
+#[must_use]
+pub fn api_table(overview: &Overview) -> Table {
+    let mut header = vec!["API", "version", "tenant", "context", "labels", "rev"];
+    header.extend(overview.gateways.iter().map(|g| g.gateway_id.as_str()));
+    let mut rows = table(header);
+    for api in &overview.apis {
+        let labels: Vec<&str> = api.labels.iter().map(artifact::Label::as_str).collect();
+        let mut row = vec![
+            api.name.clone(),
+            api.version.clone(),
+            api.tenant_domain.clone(),
+            match api.instruction {
+                Instruction::Publish => api.context.clone(),
+                Instruction::Remove => "(removed)".to_owned(),
+            },
+            labels.join(", "),
+            api.revision.to_string(),
+        ];
+        let gateways = overview.gateways.iter();
+        row.extend(gateways.map(|gateway| cell(api, &gateway.gateway_id)));
+        rows.add_row(row);
+    }
+    rows
+}
+
+fn cell(api: &ApiOverview, gateway: &str) -> String {
+    let status = api
+        .gateways
+        .iter()
+        .find(|status| status.gateway_id == gateway);
+    match status {
+        None => "-".to_owned(),
+        Some(status) if !status.online => format!("{} (offline)", status.state.as_str()),
+        Some(status) if status.state == DeploymentState::Failed => "FAILED".to_owned(),
+        Some(status) => status.state.as_str().to_owned(),
+    }
+}

@@ -1,0 +1,93 @@
+//! The sample back end: answers any request with what it got, as JSON.
+
+use std::net::{SocketAddr, TcpListener};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use kit::server::StartError;
+use tokio_util::sync::CancellationToken;
+
+/// The port under which the samples know it.
+pub const PORT: u16 = 9580;
+
+/// A larger body is refused; this is for trying things out.
+const MAX_BODY: usize = 16 * 1024 * 1024;
+/// Of a larger body only the size is told.
+const MAX_ECHO: usize = 64 * 1024;
+
+/// Binds the sample back end on loopback.
+///
+/// # Errors
+/// When the port is in use.
+pub fn bind(port: u16) -> Result<TcpListener, StartError> {
+    kit::server::bind(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+/// Serves until shutdown.
+pub async fn serve(listener: TcpListener, shutdown: CancellationToken) -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        let (stream, _) = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::debug!(%error, "the sample back end cannot accept a connection");
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    continue;
+                }
+            },
+        };
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move {
+            let builder = auto::Builder::new(TokioExecutor::new());
+            let connection = builder.serve_connection(TokioIo::new(stream), service_fn(answer));
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "sample back end: connection ended early");
+                }
+            }
+        });
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+    let (parts, body) = request.into_parts();
+    let (status, body) = match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => (StatusCode::OK, body.to_bytes()),
+        Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()),
+    };
+    let headers: serde_json::Map<String, serde_json::Value> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            (name.to_string(), value.into())
+        })
+        .collect();
+    let text = (body.len() <= MAX_ECHO).then(|| String::from_utf8_lossy(&body).into_owned());
+    let echo = serde_json::json!({
+        "backEnd": "sample",
+        "method": parts.method.as_str(),
+        "path": parts.uri.path(),
+        "query": parts.uri.query(),
+        "headers": headers,
+        "bodyBytes": body.len(),
+        "body": text,
+    });
+    let mut answer = Response::new(Full::new(Bytes::from(format!("{echo:#}\n"))));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
+    Ok(answer)
+}

@@ -1,0 +1,270 @@
+//! The parts of `lockstep up` and how they hang together.
+
+use std::path::PathBuf;
+
+use actix_web::App;
+use anyhow::Context;
+use artifact::{DEFAULT_LABEL, Label};
+use events::InProcessBus;
+use gateway_agent::Agent;
+use gateway_agent::data_plane::BackEndPolicy;
+use gateway_agent::deploy::Progress;
+use kit::config::Config;
+use kit::server::Running;
+use publisher_saver::Saver;
+use store::{Store, StoreOptions};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use traffic_manager::TrafficManager;
+
+use super::BackEndChoice;
+use crate::sample_back_end;
+
+/// Ports of neighbouring gateways are this far apart, so that 8243 + 10 i never meets 8280.
+const PORT_STEP: u16 = 10;
+
+/// What is known about a gateway of the cluster.
+#[derive(Clone, Debug)]
+pub(super) struct Gateway {
+    pub(super) id: String,
+    pub(super) label: Label,
+    pub(super) http: String,
+    pub(super) https: String,
+    pub(super) management: String,
+    progress: watch::Receiver<Progress>,
+}
+
+/// Everything that runs.
+pub(super) struct Cluster {
+    pub(super) saver: Saver,
+    pub(super) manager: TrafficManager,
+    pub(super) gateways: Vec<Gateway>,
+    /// The development authority, which clients of all interfaces need.
+    pub(super) authority: PathBuf,
+    management: String,
+    back_end: String,
+    choice: BackEndChoice,
+    store: Store,
+    /// Ends the gateways, then the control plane, so that last reports are heard.
+    gateways_end: CancellationToken,
+    control_ends: CancellationToken,
+    gateway_tasks: JoinSet<anyhow::Result<()>>,
+    control_tasks: JoinSet<anyhow::Result<()>>,
+}
+
+impl Cluster {
+    /// Binds every port and starts every part. Nothing is left running when one cannot start.
+    pub(super) async fn start(
+        config: &Config,
+        gateways: u16,
+        choice: BackEndChoice,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let options = StoreOptions {
+            file: config.database_file(),
+            dc: config.lockstep.dc.clone(),
+            history_size: config.lockstep.history_size,
+        };
+        let store = Store::open(&options, kit::clock::now_ms()).await?;
+        let bus = InProcessBus::new();
+        let saver = Saver::new(store.clone(), bus.clone());
+        let control_ends = CancellationToken::new();
+        let manager = TrafficManager::new(config, store.clone(), control_ends.clone());
+
+        let back_end_port = sample_back_end::PORT
+            .checked_add(config.server.offset)
+            .context("the offset is too large for the sample back end's port")?;
+        let back_end = sample_back_end::bind(back_end_port)?;
+        let sample = back_end.local_addr()?;
+        let management = serve_management(config, &saver, &manager)?;
+        let management_url = format!("https://localhost:{}", management.address.port());
+        let authority = authority(config);
+
+        let mut cluster = Self {
+            saver: saver.clone(),
+            manager: manager.clone(),
+            gateways: Vec::new(),
+            authority: authority.clone(),
+            management: management_url.clone(),
+            back_end: format!("http://{sample}"),
+            choice,
+            store,
+            gateways_end: shutdown,
+            control_ends: control_ends.clone(),
+            gateway_tasks: JoinSet::new(),
+            control_tasks: JoinSet::new(),
+        };
+        let policy = match choice {
+            BackEndChoice::Real => BackEndPolicy::Real,
+            BackEndChoice::Sandbox => BackEndPolicy::Sandbox {
+                sample,
+                known_port: sample_back_end::PORT,
+            },
+        };
+        for index in 0..gateways {
+            let config = gateway_config(config, index, &management_url, &authority)?;
+            let agent = Agent::start(&config, policy, cluster.gateways_end.clone())?;
+            cluster.gateways.push(Gateway {
+                id: agent.id.clone(),
+                label: label(index)?,
+                http: format!("http://localhost:{}", agent.http.port()),
+                https: format!("https://localhost:{}", agent.https.port()),
+                management: format!("https://localhost:{}", agent.management.port()),
+                progress: agent.progress.clone(),
+            });
+            cluster.gateway_tasks.spawn(agent.run());
+        }
+        let control = &mut cluster.control_tasks;
+        let token = control_ends.clone();
+        control.spawn(async move {
+            let ended = management.until(token).await;
+            ended.context("the management interface ended")
+        });
+        let token = control_ends.clone();
+        control.spawn(async move {
+            let ended = sample_back_end::serve(back_end, token).await;
+            ended.context("the sample back end ended")
+        });
+        control.spawn(async move {
+            manager.watch(Some(bus)).await;
+            Ok(())
+        });
+        let relay = saver.relay.run(control_ends);
+        control.spawn(async move {
+            relay.await;
+            Ok(())
+        });
+        Ok(cluster)
+    }
+
+    pub(super) fn labels(&self) -> Vec<Label> {
+        self.gateways
+            .iter()
+            .map(|gateway| gateway.label.clone())
+            .collect()
+    }
+
+    pub(super) fn agents(&self) -> usize {
+        self.gateways.len()
+    }
+
+    pub(super) fn has(&self, gateway_id: &str) -> bool {
+        self.gateways.iter().any(|gateway| gateway.id == gateway_id)
+    }
+
+    /// Whether every gateway has applied its label logs.
+    pub(super) fn ready(&self) -> bool {
+        let mut gateways = self.gateways.iter();
+        gateways.all(|gateway| gateway.progress.borrow().missing.is_empty())
+    }
+
+    /// What listens where.
+    pub(super) fn addresses(&self) -> String {
+        let mut lines = vec![
+            format!(
+                "management   {} (publish, label logs, status)",
+                self.management
+            ),
+            match self.choice {
+                BackEndChoice::Sandbox => format!(
+                    "back end     {} (answers for every address that is not on this machine)",
+                    self.back_end
+                ),
+                BackEndChoice::Real => format!("back end     {} (sample)", self.back_end),
+            },
+        ];
+        lines.extend(self.gateways.iter().map(|gateway| {
+            format!(
+                "{:<12} {} {} {} (management)   label \"{}\"",
+                gateway.id, gateway.http, gateway.https, gateway.management, gateway.label
+            )
+        }));
+        lines.join("\n")
+    }
+
+    /// Returns when some part has ended, which it should not while nobody asked it to.
+    pub(super) async fn ended(&self) {
+        self.gateways_end.cancelled().await;
+    }
+
+    /// Ends everything: gateways drain and send their last reports, then the control plane goes.
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+        self.gateways_end.cancel();
+        let gateways = join(&mut self.gateway_tasks).await;
+        self.control_ends.cancel();
+        let control = join(&mut self.control_tasks).await;
+        self.store.close().await;
+        gateways.and(control)
+    }
+}
+
+async fn join(tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+    let mut result = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        let ended = ended.context("a part panicked").flatten();
+        result = result.and(ended);
+    }
+    result
+}
+
+/// Saver and traffic manager on one interface.
+fn serve_management(
+    config: &Config,
+    saver: &Saver,
+    manager: &TrafficManager,
+) -> Result<Running, kit::server::StartError> {
+    let listener = kit::server::bind(config.traffic_manager_address()?)?;
+    let identity = kit::server::management_identity(config)?;
+    let limit = config.management.max_body_size;
+    let (saver, manager) = (saver.clone(), manager.clone());
+    kit::serve!(
+        move || {
+            App::new().configure(|app| {
+                traffic_manager::routes(app, &manager);
+                publisher_saver::routes(app, &saver, limit);
+            })
+        },
+        listener,
+        &identity
+    )
+}
+
+fn authority(config: &Config) -> PathBuf {
+    let configured = &config.apim.event_hub.ca_certificate;
+    if configured.is_empty() {
+        kit::tls::development_ca(&config.lockstep.data_dir)
+    } else {
+        configured.into()
+    }
+}
+
+/// The first gateway carries WSO2's default label, the others Label1, Label2 …
+fn label(index: u16) -> anyhow::Result<Label> {
+    let name = match index {
+        0 => DEFAULT_LABEL.to_owned(),
+        n => format!("Label{n}"),
+    };
+    Ok(Label::parse(name)?)
+}
+
+fn gateway_config(
+    config: &Config,
+    index: u16,
+    management_url: &str,
+    authority: &std::path::Path,
+) -> anyhow::Result<Config> {
+    let mut config = config.clone();
+    config.server.offset = (index * PORT_STEP)
+        .checked_add(config.server.offset)
+        .context("the offset is too large for the gateways' ports")?;
+    config.gateway.id = format!("gateway-{}", index + 1);
+    config.gateway.trace_header = true;
+    config.apim.event_hub.service_url = format!("{management_url}/services/");
+    config.apim.event_hub.ca_certificate = authority.display().to_string();
+    let sync = &mut config.apim.sync_runtime_artifacts.gateway;
+    sync.gateway_labels = vec![label(index)?.to_string()];
+    // Everything is in this process: no reason to wait long for it.
+    sync.deployment_retry_duration = sync.deployment_retry_duration.min(200);
+    Ok(config)
+}
