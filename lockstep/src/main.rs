@@ -30,7 +30,7 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let default = match arguments.command {
-        Command::Up(_) => "warn,synapse::log=info",
+        Command::Up(_) => "warn,synapse::log=info,actix_http=error,rustls_platform_verifier=off",
         _ => "warn",
     };
     kit::telemetry::init(default);

@@ -9,7 +9,7 @@ use artifact::{
     Overview, PublishReport, RemoveReport, Severity,
 };
 use comfy_table::Table;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -71,7 +71,7 @@ fn outcome_word(outcome: Outcome) -> &'static str {
 
 fn table(header: Vec<&str>) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(UTF8_FULL_CONDENSED).set_header(header);
     table
 }
 

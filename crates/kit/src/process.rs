@@ -20,7 +20,7 @@ where
     F: FnOnce(Config) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    crate::telemetry::init("info");
+    crate::telemetry::init("info,actix_http=error,rustls_platform_verifier=off");
     crate::tls::install_provider();
     let mut config = match Config::load(conf) {
         Ok(config) => config,

@@ -1,5 +1,6 @@
 //! Calls to back ends: pooled connections, hop-by-hop headers, time limits, error codes.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use synapse::mediate::{BackendCall, Body, Fault};
 
 use super::body::StreamBody;
@@ -25,12 +27,12 @@ pub enum BackEndPolicy {
     /// To the address that the artifact names.
     #[default]
     Real,
-    /// Only loopback addresses are called; the sample back end stands in for all others, and for
-    /// itself at its usual port. For trying artifacts out without calling anybody's servers.
+    /// Only loopback addresses are called; the sample back end stands in for all others, and at
+    /// its known ports. For trying artifacts out without calling anybody's servers.
     Sandbox {
         sample: SocketAddr,
-        /// The port under which artifacts know the sample back end.
-        known_port: u16,
+        /// The loopback ports under which artifacts know it.
+        known_ports: &'static [u16],
     },
 }
 
@@ -123,8 +125,7 @@ impl BackEnds {
                 format!("cannot call the back end: {what}"),
             )
         };
-        let uri: Uri = call
-            .url
+        let uri: Uri = encoded(&call.url)
             .parse()
             .map_err(|_| bad("its address is not a URL"))?;
         let authority = uri
@@ -149,7 +150,11 @@ impl BackEnds {
 
     /// The address to connect to under the policy.
     fn routed(&self, uri: Uri, authority: &Authority) -> Result<Uri, Fault> {
-        let BackEndPolicy::Sandbox { sample, known_port } = self.policy else {
+        let BackEndPolicy::Sandbox {
+            sample,
+            known_ports,
+        } = self.policy
+        else {
             return Ok(uri);
         };
         let host = authority.host().trim_matches(['[', ']']);
@@ -157,7 +162,10 @@ impl BackEnds {
             || host
                 .parse::<std::net::IpAddr>()
                 .is_ok_and(|address| address.is_loopback());
-        if loopback && authority.port_u16() != Some(known_port) {
+        let known = authority
+            .port_u16()
+            .is_some_and(|port| known_ports.contains(&port));
+        if loopback && !known {
             return Ok(uri);
         }
         let mut parts = uri.into_parts();
@@ -166,6 +174,23 @@ impl BackEnds {
         Uri::from_parts(parts)
             .map_err(|_| Fault::new(Fault::SENDING_FAILED, "bad back-end address"))
     }
+}
+
+/// The address with the characters percent-encoded that no URL may hold: artifacts have them in
+/// templates that could not be expanded, and clients in their paths.
+fn encoded(url: &str) -> Cow<'_, str> {
+    const FORBIDDEN: &AsciiSet = &CONTROLS
+        .add(b' ')
+        .add(b'"')
+        .add(b'<')
+        .add(b'>')
+        .add(b'\\')
+        .add(b'^')
+        .add(b'`')
+        .add(b'{')
+        .add(b'|')
+        .add(b'}');
+    utf8_percent_encode(url, FORBIDDEN).into()
 }
 
 /// Synapse's error code for a failed call.
@@ -214,13 +239,21 @@ mod tests {
     }
 
     #[test]
+    fn forbidden_characters_are_encoded_and_nothing_else_is() {
+        assert_eq!(
+            encoded("http://h/a%20{b}?c=<d>"),
+            "http://h/a%20%7Bb%7D?c=%3Cd%3E"
+        );
+    }
+
+    #[test]
     fn the_sandbox_calls_loopback_addresses_only() {
         let back_ends = BackEnds::new(
             Duration::from_secs(1),
             Duration::from_secs(1),
             BackEndPolicy::Sandbox {
                 sample: "127.0.0.1:7000".parse().unwrap(),
-                known_port: 9580,
+                known_ports: &[9580],
             },
         )
         .unwrap();

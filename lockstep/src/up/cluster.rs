@@ -24,6 +24,10 @@ use crate::sample_back_end;
 /// Ports of neighbouring gateways are this far apart, so that 8243 + 10 i never meets 8280.
 const PORT_STEP: u16 = 10;
 
+/// Loopback ports at which artifacts expect the sample back end: its own, and API Manager's
+/// management port, where WSO2's samples have theirs.
+const KNOWN_PORTS: [u16; 2] = [sample_back_end::PORT, 9443];
+
 /// What is known about a gateway of the cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Gateway {
@@ -99,7 +103,7 @@ impl Cluster {
             BackEndChoice::Real => BackEndPolicy::Real,
             BackEndChoice::Sandbox => BackEndPolicy::Sandbox {
                 sample,
-                known_port: sample_back_end::PORT,
+                known_ports: &KNOWN_PORTS,
             },
         };
         for index in 0..gateways {
@@ -168,7 +172,7 @@ impl Cluster {
             ),
             match self.choice {
                 BackEndChoice::Sandbox => format!(
-                    "back end     {} (answers for every address that is not on this machine)",
+                    "back end     {} (stands in for every back end that is not on this machine)",
                     self.back_end
                 ),
                 BackEndChoice::Real => format!("back end     {} (sample)", self.back_end),

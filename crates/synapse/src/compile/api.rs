@@ -12,7 +12,7 @@ use crate::dispatch::{
     ApiRoute, MethodSet, ResourcePattern, ResourceRoute, Transports, UriTemplate, UrlMapping,
     UserAgentPattern, VersionStrategy,
 };
-use crate::plan::{ApiPlan, Flow, KeyType, ResourcePlan, SequenceRef};
+use crate::plan::{ApiPlan, Flow, KeyType, ResourcePlan};
 use crate::xml::Element;
 
 impl Compiler<'_> {
@@ -186,19 +186,30 @@ impl Compiler<'_> {
     ) -> ResourcePlan {
         let in_sequence = self.flow(resource, place, "inSequence", text);
         let out_sequence = self.flow(resource, place, "outSequence", text);
-        let fault_sequence = match self.flow(resource, place, "faultSequence", text) {
-            // A key that is not there leaves the gateway's own fault sequence in charge.
-            None | Some(Flow::Reference(SequenceRef::Missing(_))) => {
-                Flow::Reference(self.sequence_ref("fault", place))
-            }
-            Some(flow) => flow,
-        };
+        let fault_sequence = self.fault_flow(resource, place, text);
         ResourcePlan {
             pattern,
             in_sequence: in_sequence.unwrap_or_else(|| Flow::Inline(Arc::new([]))),
             out_sequence,
             fault_sequence,
         }
+    }
+
+    /// The resource's fault sequence; a key that is not there leaves the gateway's own in charge.
+    fn fault_flow(&mut self, resource: &Element, place: &Place<'_>, text: &str) -> Flow {
+        let key = resource.set_attribute("faultSequence");
+        let missing = key.filter(|key| {
+            !key.starts_with('{')
+                && !self.sequence_names.contains_key(*key)
+                && !super::is_shipped_sequence(key)
+        });
+        if let Some(key) = missing {
+            let message = format!("sequence {key} is not in the artifact; fault runs in its place");
+            self.findings.add(Severity::NotExecuted, place, message);
+            return Flow::Reference(self.sequence_ref("fault", place));
+        }
+        self.flow(resource, place, "faultSequence", text)
+            .unwrap_or_else(|| Flow::Reference(self.sequence_ref("fault", place)))
     }
 
     /// An inline child element or, named by an attribute, a reference.

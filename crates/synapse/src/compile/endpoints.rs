@@ -46,6 +46,9 @@ impl Compiler<'_> {
                 "http" | "address" | "default" => {
                     kinds += 1;
                     endpoint.address = self.address(child, &place);
+                    if matches!(endpoint.address, Address::To) {
+                        self.to_endpoints.push(place.to_string());
+                    }
                     self.definition(child, &place, &mut endpoint);
                 }
                 "property" => {

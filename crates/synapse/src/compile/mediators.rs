@@ -226,7 +226,8 @@ impl Compiler<'_> {
                 (None, Some(text)) => match Expression::parse(text) {
                     Ok(expression) => Some(Operand::Expression(expression)),
                     Err(error) => {
-                        let message = format!("log property {name}: {error}");
+                        let message =
+                            format!("log property {name}: {error}; its value is not logged");
                         self.findings.add(Severity::NotExecuted, &place, message);
                         None
                     }
@@ -321,7 +322,10 @@ impl Compiler<'_> {
                 value,
             })),
             (_, "To", None) => Some(Mediator::RemoveTo),
-            (_, "To", Some(value)) => Some(Mediator::SetTo(value)),
+            (_, "To", Some(value)) => {
+                self.sets_to = true;
+                Some(Mediator::SetTo(value))
+            }
             (_, _, _) => Some(self.not_executed(place, &format!("SOAP header {name}"))),
         }
     }

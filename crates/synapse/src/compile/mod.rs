@@ -73,6 +73,9 @@ struct Compiler<'a> {
     endpoint_names: HashMap<String, usize>,
     /// Prefix declarations of the elements around the one being compiled.
     namespaces: Vec<(String, String)>,
+    /// Endpoints whose address is the message's To, and whether anything sets that.
+    to_endpoints: Vec<String>,
+    sets_to: bool,
 }
 
 impl Compiler<'_> {
@@ -135,6 +138,8 @@ fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan 
         sequence_names: index(&sequences),
         endpoint_names: index(&endpoints),
         namespaces: Vec::new(),
+        to_endpoints: Vec::new(),
+        sets_to: false,
     };
     let mut plan = Plan {
         local_entries: entries
@@ -167,6 +172,15 @@ fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan 
                 let api = compiler.inside(&root, |compiler| compiler.api(&root, &place, text));
                 plan.apis.extend(api);
             }
+        }
+    }
+    if !compiler.sets_to {
+        for place in std::mem::take(&mut compiler.to_endpoints) {
+            let message = "the address is the message's To, which no header mediator sets; \
+                           reaching it is a fault";
+            compiler
+                .findings
+                .add(Severity::NotExecuted, &place, message);
         }
     }
     if artifact.api_definition.is_none() {

@@ -80,6 +80,8 @@ fn compiled(text: &str) -> Option<Arc<Sequence>> {
         sequence_names: std::collections::HashMap::new(),
         endpoint_names: std::collections::HashMap::new(),
         namespaces: Vec::new(),
+        to_endpoints: Vec::new(),
+        sets_to: false,
     };
     let block = compiler.block(&root, &Place::root("sequence"), text);
     findings.list.is_empty().then(|| {
