@@ -61,6 +61,8 @@ impl Agent {
         let sync = &config.apim.sync_runtime_artifacts.gateway;
         let labels = labels(&sync.gateway_labels)?;
         let listeners = data_plane::bind(config)?;
+        // First of all: on a new machine this makes the certificate that the rest refers to.
+        let identity = kit::server::management_identity(config)?;
         let http = listeners.http.local_addr()?;
         let https = listeners.https.local_addr()?;
         let id = gateway_id(config, http);
@@ -77,6 +79,7 @@ impl Agent {
                 Duration::from_millis(config.gateway.limits.connect_timeout),
                 config.global_timeout(),
                 policy,
+                own_authority(config)?,
             )?,
             progress: progress.clone(),
             waits_for_sync: sync.data_retrieval_mode == "sync",
@@ -88,7 +91,6 @@ impl Agent {
         };
         let management = management::serve(config, progress.clone())?;
         let management_address = management.address;
-        let identity = kit::server::management_identity(config)?;
         let tls = kit::tls::server_config(&identity)?;
         let limits = &config.gateway.limits;
         let limits = data_plane::Limits {
@@ -220,6 +222,18 @@ fn authority(config: &Config) -> Option<PathBuf> {
     }
     let development = kit::tls::development_ca(&config.lockstep.data_dir);
     development.exists().then_some(development)
+}
+
+/// The development authority: the version-less APIs of API Manager call their own gateway by HTTPS.
+fn own_authority(
+    config: &Config,
+) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, kit::tls::TlsError> {
+    let development = kit::tls::development_ca(&config.lockstep.data_dir);
+    if development.exists() {
+        kit::tls::certificates(&development)
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 fn retry_backoff(config: &Config) -> Backoff {

@@ -1,5 +1,6 @@
 //! The operator's command.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -7,7 +8,7 @@ use lockstep::{list, publish, remove, sample_back_end, up};
 
 /// Keeps every API gateway in step with what was published.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -55,11 +56,21 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::List(arguments) => list::run(arguments).await,
         Command::BackEnd { port } => {
             let shutdown = kit::shutdown::on_signal()?;
-            let listener = sample_back_end::bind(port)?;
+            let listener = kit::server::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
             let address = format!("http://{}", listener.local_addr()?);
             kit::process::announce("sample back end", &address);
             sample_back_end::serve(listener, shutdown).await?;
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        super::Arguments::command().debug_assert();
     }
 }

@@ -1,6 +1,6 @@
 //! The sample back end: answers any request with what it got, as JSON.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -9,7 +9,6 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use kit::server::StartError;
 use tokio_util::sync::CancellationToken;
 
 /// The port under which the samples know it.
@@ -19,14 +18,6 @@ pub const PORT: u16 = 9580;
 const MAX_BODY: usize = 16 * 1024 * 1024;
 /// Of a larger body only the size is told.
 const MAX_ECHO: usize = 64 * 1024;
-
-/// Binds the sample back end on loopback.
-///
-/// # Errors
-/// When the port is in use.
-pub fn bind(port: u16) -> Result<TcpListener, StartError> {
-    kit::server::bind(SocketAddr::from(([127, 0, 0, 1], port)))
-}
 
 /// Serves until shutdown.
 pub async fn serve(listener: TcpListener, shutdown: CancellationToken) -> std::io::Result<()> {

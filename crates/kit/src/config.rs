@@ -43,6 +43,7 @@ pub struct Config {
     pub traffic_manager: TrafficManager,
     pub database: Databases,
     pub gateway: Gateway,
+    sample_back_end: PortOnly,
     synapse_properties: SynapseProperties,
 }
 
@@ -354,6 +355,12 @@ impl Config {
             parse_ip(key, &parameters.bind_address)?,
             self.port(key, parameters.port)?,
         ))
+    }
+
+    /// Where the sample back end of `lockstep up` listens, on loopback.
+    pub fn sample_back_end_address(&self) -> Result<SocketAddr, ConfigError> {
+        let port = self.port("sample_back_end.port", self.sample_back_end.port)?;
+        Ok(SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
     /// The SQLite file.

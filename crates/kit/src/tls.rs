@@ -59,14 +59,12 @@ pub fn development_identity(data_dir: &Path, hostname: &str) -> Result<Identity,
         certificate: directory.join("server.pem"),
         key: directory.join("server.key"),
     };
-    let authority = development_ca(data_dir);
-    if [&identity.certificate, &identity.key, &authority]
-        .iter()
-        .all(|file| file.exists())
-    {
+    if directory.exists() {
         return Ok(identity);
     }
-    fs::create_dir_all(&directory).map_err(|error| file_error(&directory, error))?;
+    // Made aside and moved into place whole: programs that start together agree on one.
+    let aside = data_dir.join(format!("tls.{}", std::process::id()));
+    fs::create_dir_all(&aside).map_err(|error| file_error(&aside, error))?;
 
     let mut ca = CertificateParams::new(Vec::new())?;
     ca.distinguished_name
@@ -88,13 +86,19 @@ pub fn development_identity(data_dir: &Path, hostname: &str) -> Result<Identity,
     let issuer = Issuer::new(ca, ca_key);
     let server_certificate = server.signed_by(&server_key, &issuer)?;
 
-    // The authority's key is thrown away: nothing else is ever to be signed by it. Its
-    // certificate is written last, so that an interrupted start makes all three anew.
-    write_private(&identity.key, &server_key.serialize_pem())?;
-    write(&identity.certificate, &server_certificate.pem())?;
-    write(&authority, &ca_certificate.pem())?;
+    // The authority's key is thrown away: nothing else is ever to be signed by it.
+    write_private(&aside.join("server.key"), &server_key.serialize_pem())?;
+    write(&aside.join("server.pem"), &server_certificate.pem())?;
+    write(&aside.join("ca.pem"), &ca_certificate.pem())?;
+    if let Err(error) = fs::rename(&aside, &directory) {
+        let _ = fs::remove_dir_all(&aside);
+        if directory.exists() {
+            return Ok(identity);
+        }
+        return Err(file_error(&directory, error));
+    }
     tracing::warn!(
-        authority = %authority.display(),
+        authority = %development_ca(data_dir).display(),
         "made a development certificate; clients need its authority, production needs its own"
     );
     Ok(identity)
@@ -146,7 +150,6 @@ fn write(file: &Path, text: &str) -> Result<(), TlsError> {
 
 fn write_private(file: &Path, text: &str) -> Result<(), TlsError> {
     use std::os::unix::fs::OpenOptionsExt;
-    let _ = fs::remove_file(file);
     fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -170,6 +173,7 @@ mod tests {
         roots(&development_ca(directory.path())).unwrap();
         let mode = fs::metadata(&identity.key).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         let before = fs::read(&identity.certificate).unwrap();
         development_identity(directory.path(), "gw.example").unwrap();
         assert_eq!(fs::read(&identity.certificate).unwrap(), before);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
@@ -17,6 +18,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls_platform_verifier::Verifier;
 use synapse::mediate::{BackendCall, Body, Fault};
 
 use super::body::StreamBody;
@@ -71,20 +75,29 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 impl BackEnds {
+    /// Back ends' certificates are checked against the platform's roots and `authorities`.
+    ///
     /// # Errors
     /// When the platform's root certificates cannot be set up.
     pub fn new(
         connect_timeout: Duration,
         global_timeout: Duration,
         policy: BackEndPolicy,
-    ) -> io::Result<Self> {
+        authorities: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, rustls::Error> {
         let mut http = HttpConnector::new();
         http.set_connect_timeout(Some(connect_timeout));
         http.set_nodelay(true);
         http.enforce_http(false);
+        let provider = kit::tls::provider();
+        let verifier = Verifier::new_with_extra_roots(authorities, Arc::clone(&provider))?;
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
         let https = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_platform_verifier(kit::tls::provider())
-            .map_err(io::Error::other)?
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
@@ -255,6 +268,7 @@ mod tests {
                 sample: "127.0.0.1:7000".parse().unwrap(),
                 known_ports: &[9580],
             },
+            Vec::new(),
         )
         .unwrap();
         let routed = |url: &str| {

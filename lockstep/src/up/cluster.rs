@@ -76,10 +76,7 @@ impl Cluster {
         let control_ends = CancellationToken::new();
         let manager = TrafficManager::new(config, store.clone(), control_ends.clone());
 
-        let back_end_port = sample_back_end::PORT
-            .checked_add(config.server.offset)
-            .context("the offset is too large for the sample back end's port")?;
-        let back_end = sample_back_end::bind(back_end_port)?;
+        let back_end = kit::server::bind(config.sample_back_end_address()?)?;
         let sample = back_end.local_addr()?;
         let management = serve_management(config, &saver, &manager)?;
         let management_url = format!("https://localhost:{}", management.address.port());

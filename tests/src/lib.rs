@@ -1,1 +1,0 @@
-//! System tests: real processes on real ports.

@@ -1,0 +1,19 @@
+//! System tests: the real programs as processes, on ports that the operating system chooses.
+//!
+//! Nothing sleeps: `eventually` waits for a condition with one patience setting.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
+mod bad_input;
+mod corpus;
+mod dependencies;
+mod kit_of_tests;
+mod processes;
+mod publish;
+mod serving;
+mod up;
