@@ -11,6 +11,8 @@ mod outbox;
 mod save;
 mod schema;
 mod sql;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
