@@ -13,6 +13,7 @@ mod bad_input;
 mod corpus;
 mod dependencies;
 mod kit_of_tests;
+mod label_log;
 mod processes;
 mod publish;
 mod serving;

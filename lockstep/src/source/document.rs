@@ -19,8 +19,9 @@ pub(super) enum Read {
     NotAnArtifact,
 }
 
-/// Reads a document. `required`: the operator named this very file, so it has to be an artifact.
-pub(super) fn read(name: &str, bytes: &[u8], required: bool) -> Read {
+/// Reads a document. `around` are the files that an API XML file may refer to; `required`: the
+/// operator named this very file, so it has to be an artifact.
+pub(super) fn read(name: &str, bytes: &[u8], around: &XmlFiles, required: bool) -> Read {
     let is_json = has_ending(name, "json");
     let is_yaml = has_ending(name, "yaml") || has_ending(name, "yml");
     let is_xml = has_ending(name, "xml");
@@ -39,7 +40,7 @@ pub(super) fn read(name: &str, bytes: &[u8], required: bool) -> Read {
         return Read::Bad("the file is empty".to_owned());
     }
     if is_xml || start.starts_with('<') {
-        return xml(name, text, required);
+        return xml(name, text, around, required);
     }
     if is_json || start.starts_with('{') {
         return json(name, text, required);
@@ -129,7 +130,7 @@ fn artifact_of(generated: &GeneratedApi) -> Artifact {
     }
 }
 
-fn xml(name: &str, text: &str, required: bool) -> Read {
+fn xml(name: &str, text: &str, around: &XmlFiles, required: bool) -> Read {
     let root = match read_xml(text, &Limits::default()) {
         Ok(root) => root,
         Err(error) => return Read::Bad(error.to_string()),
@@ -150,7 +151,7 @@ fn xml(name: &str, text: &str, required: bool) -> Read {
         text: text.to_owned(),
         root,
     };
-    match file.bundle(&XmlFiles::default()) {
+    match file.bundle(around) {
         Ok((item, findings)) => Read::Artifact { item, findings },
         Err(reason) => Read::Bad(reason),
     }

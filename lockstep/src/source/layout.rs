@@ -4,13 +4,15 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
+use std::path::Path;
+
 use artifact::{Artifact, Content, Finding, PublishItem, SUPER_TENANT, Severity, derive_api_id};
 use synapse::compile::{
     EXTENSION_SUFFIXES, Reference, ReferenceKind, is_shipped_sequence, references,
 };
 use synapse::xml::{Element, Limits, read as read_xml};
 
-use super::{Source, Sources, Tree};
+use super::{File, Source, Sources, Tree, tree};
 
 /// The version under which an API without one is listed: it answers without a version, as the
 /// default version does.
@@ -56,9 +58,6 @@ pub(super) struct ApiFile {
 /// Adds the APIs of every Synapse directory of the tree; returns the paths that belong to one.
 pub(super) fn read(tree: &Tree, sources: &mut Sources) -> HashSet<String> {
     let mut used = HashSet::new();
-    if tree.is_single_file {
-        return used;
-    }
     // Directories that have an api/ folder with XML files in it.
     let mut roots: BTreeSet<&str> = BTreeSet::new();
     for file in &tree.files {
@@ -116,6 +115,30 @@ pub(super) fn read(tree: &Tree, sources: &mut Sources) -> HashSet<String> {
     }
     sources.left_out.sort();
     used
+}
+
+/// The files that the API XML file at `path` may refer to: those of the folders beside its `api`
+/// folder, if it lies in one.
+pub(super) fn around(path: &Path) -> XmlFiles {
+    let folder = path.parent().filter(|folder| folder.ends_with("api"));
+    let Some(root) = folder.and_then(Path::parent) else {
+        return XmlFiles::default();
+    };
+    let mut files = Vec::new();
+    for (folder, ..) in FOLDERS {
+        if let Ok(tree) = tree::read(&root.join(folder)) {
+            files.extend(tree.files.into_iter().map(|file| File {
+                path: format!("{folder}/{}", file.path),
+                ..file
+            }));
+        }
+    }
+    let tree = Tree {
+        root: root.display().to_string(),
+        files,
+        is_single_file: false,
+    };
+    referable(&tree, "", &mut HashSet::new())
 }
 
 /// The XML files directly in a folder of a Synapse directory.

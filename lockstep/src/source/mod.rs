@@ -45,6 +45,12 @@ pub fn read_paths(paths: &[PathBuf]) -> Sources {
                 source: name,
                 reason,
             }),
+            Ok(tree) if tree.is_single_file => {
+                let around = layout::around(path);
+                for file in &tree.files {
+                    read_file(&name, file, &around, true, &mut sources);
+                }
+            }
             Ok(tree) => {
                 read_tree(&tree, &mut sources);
                 if sources.list.len() == before {
@@ -62,23 +68,31 @@ pub fn read_paths(paths: &[PathBuf]) -> Sources {
 }
 
 /// Reads the artifacts of files in memory, as of a directory.
-pub(crate) fn read_tree(tree: &tree::Tree, sources: &mut Sources) {
+pub(crate) fn read_tree(tree: &Tree, sources: &mut Sources) {
     let used = layout::read(tree, sources);
-    for file in &tree.files {
-        if used.contains(&file.path) {
-            continue;
+    let alone = layout::XmlFiles::default();
+    for file in tree.files.iter().filter(|file| !used.contains(&file.path)) {
+        read_file(&tree.name_of(&file.path), file, &alone, false, sources);
+    }
+}
+
+/// Reads one file. `required`: the operator named this very file, so it has to be an artifact.
+fn read_file(
+    name: &str,
+    file: &File,
+    around: &layout::XmlFiles,
+    required: bool,
+    sources: &mut Sources,
+) {
+    match document::read(name, &file.bytes, around, required) {
+        document::Read::Artifact { item, findings } => {
+            sources.list.push(Source::Artifact { item, findings });
         }
-        let name = tree.name_of(&file.path);
-        match document::read(&name, &file.bytes, tree.is_single_file) {
-            document::Read::Artifact { item, findings } => {
-                sources.list.push(Source::Artifact { item, findings });
-            }
-            document::Read::Bad(reason) => sources.list.push(Source::Bad {
-                source: name,
-                reason,
-            }),
-            document::Read::NotAnArtifact => sources.left_out.push(name),
-        }
+        document::Read::Bad(reason) => sources.list.push(Source::Bad {
+            source: name.to_owned(),
+            reason,
+        }),
+        document::Read::NotAnArtifact => sources.left_out.push(name.to_owned()),
     }
 }
 
