@@ -1,6 +1,7 @@
 //! Deploying: pulled entries become plans off the request path, the route table is swapped once
 //! for each batch, and every entry is acknowledged.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -15,6 +16,9 @@ use crate::sync_core::{Change, SyncCore};
 
 /// The table that answers requests; readers take a snapshot, a change swaps the whole.
 pub type Routes = Arc<ArcSwap<RouteTable<Routed>>>;
+
+/// Characters of a refusal's reason that are reported.
+const MAX_REASON: usize = 2000;
 
 /// How far the gateway is, for readiness.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,8 +38,8 @@ pub struct Deployer {
     pub notices: mpsc::UnboundedSender<DeploymentNotice>,
     pub progress: watch::Sender<Progress>,
     set: DeployedSet,
-    /// APIs whose newest revision was refused.
-    failed: std::collections::HashSet<String>,
+    /// APIs whose newest revision was refused, with the revision and reason that were reported.
+    failed: HashMap<String, (u64, String)>,
 }
 
 /// A compiled entry, or why it is refused.
@@ -63,7 +67,7 @@ impl Deployer {
             notices,
             progress: watch::Sender::new(progress),
             set: DeployedSet::default(),
-            failed: std::collections::HashSet::new(),
+            failed: HashMap::new(),
         }
     }
 
@@ -75,17 +79,13 @@ impl Deployer {
     }
 
     async fn apply(&mut self, batch: Pulled) {
-        let reached = batch.entries.last().map(|entry| entry.seq);
         let changes = self.core.pulled(&batch.label, batch.entries);
         if !changes.is_empty() {
             let (deploy, undeploy) = sort(changes);
             let compiled = compile_all(deploy).await;
             self.install(compiled, undeploy);
         }
-        if let Some(seq) = batch.complete_to.or(reached) {
-            self.core.applied(&batch.label, seq);
-        }
-        if batch.complete_to.is_some() {
+        if batch.complete {
             self.core.completed(&batch.label);
         }
         let progress = Progress {
@@ -152,7 +152,13 @@ impl Deployer {
 
     /// Reports a refusal; what was deployed before goes on answering.
     fn refuse(&mut self, notice: &DeploymentNotice, reason: &str) {
-        self.failed.insert(notice.api_id.clone());
+        // The reason holds parts of the artifact; it is for people, and has to fit a report.
+        let reason: String = reason.chars().take(MAX_REASON).collect();
+        let said = (notice.revision, reason.clone());
+        if self.failed.get(&notice.api_id) == Some(&said) {
+            return;
+        }
+        self.failed.insert(notice.api_id.clone(), said);
         let serving = self
             .set
             .get(&notice.api_id)
@@ -168,7 +174,7 @@ impl Deployer {
             deployment_status: "FAILURE".into(),
             deployed_revision_id: serving,
             error_code: Some("refused".into()),
-            error_message: Some(reason.to_owned()),
+            error_message: Some(reason),
             ..notice.clone()
         });
     }
@@ -194,7 +200,7 @@ fn sort(changes: Vec<Change>) -> (Vec<LabelLogEntry>, Vec<LabelLogEntry>) {
                 deploy.retain(|other| other.api_id != entry.api_id);
                 undeploy.push(*entry);
             }
-            Change::Keep { .. } => {}
+            Change::Keep => {}
         }
     }
     (deploy, undeploy)
@@ -215,7 +221,7 @@ async fn compile_all(entries: Vec<LabelLogEntry>) -> Vec<Compiled> {
             break;
         }
         tasks.push(tokio::task::spawn_blocking(move || {
-            part.into_iter().map(compile).collect::<Vec<_>>()
+            part.into_iter().map(compile_guarded).collect::<Vec<_>>()
         }));
     }
     let mut compiled = Vec::new();
@@ -226,6 +232,15 @@ async fn compile_all(entries: Vec<LabelLogEntry>) -> Vec<Compiled> {
         }
     }
     compiled
+}
+
+/// Compiles; a defect of the compiler is a refusal of this artifact, not the end of the others.
+fn compile_guarded(entry: LabelLogEntry) -> Compiled {
+    let spare = entry.clone();
+    std::panic::catch_unwind(|| compile(entry)).unwrap_or_else(|_| {
+        tracing::error!(api_id = spare.api_id, "the compiler failed on an artifact");
+        Err((Box::new(spare), "the compiler failed on it".into()))
+    })
 }
 
 fn compile(entry: LabelLogEntry) -> Compiled {

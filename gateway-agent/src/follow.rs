@@ -11,16 +11,20 @@ use tokio_util::sync::CancellationToken;
 
 /// Lines above this are refused: an artifact has at most 64 MiB, doubled by escapes at worst.
 const MAX_LINE: usize = 160 * 1024 * 1024;
-/// Entries are handed on at the latest when there are this many of them.
+/// Entries are handed on at the latest when there are this many of them …
 const BATCH: usize = 256;
+/// … or artifacts of this many bytes.
+const BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// The least wait after a stream that the server has ended.
+const AFTER_END: Duration = Duration::from_millis(500);
 
 /// Entries of one label's log, to be applied before the next ones are read.
 #[derive(Debug)]
 pub struct Pulled {
     pub label: Label,
     pub entries: Vec<LabelLogEntry>,
-    /// Everything up to here is in this batch or was in those before it.
-    pub complete_to: Option<u64>,
+    /// The log has been read to its end.
+    pub complete: bool,
     /// Answered once the entries have been applied.
     pub applied: oneshot::Sender<()>,
 }
@@ -37,8 +41,6 @@ pub struct Follower {
     pub reconcile: Duration,
     /// A stream that is silent for longer is cut.
     pub silence: Duration,
-    /// The operator's extra delay between a hint and the pull.
-    pub event_waiting_time: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,13 @@ enum FollowError {
     LineTooLong,
     #[error("the stream is silent")]
     Silent,
+    #[error("the server ended the stream")]
+    EndedByServer,
+    #[error(
+        "the label log ends at {found}, which is before {cursor} where this gateway is: \
+         the database seems to be an older one"
+    )]
+    WentBack { found: u64, cursor: u64 },
     #[error("the agent has ended")]
     Ended,
 }
@@ -63,31 +72,32 @@ impl Follower {
         let mut cursor = 0;
         let mut failures = 0_u32;
         loop {
-            let reached = cursor;
+            let mut worked = false;
             let result = tokio::select! {
                 () = shutdown.cancelled() => return,
-                result = self.pull(&mut cursor, &apply) => result,
+                result = self.pull(&mut cursor, &mut worked, &apply) => result,
             };
-            let wait = match result {
-                Ok(()) => {
-                    failures = 0;
-                    self.event_waiting_time
-                }
+            if worked {
+                failures = 0;
+            }
+            let error = match result {
+                Ok(()) => continue,
                 Err(FollowError::Ended) => return,
-                Err(error) => {
-                    // A stream that brought something was not a failure to connect.
-                    failures = if cursor > reached { 1 } else { failures + 1 };
-                    let wait = self.backoff.wait_with_jitter(failures, spread());
-                    tracing::warn!(
-                        %error,
-                        label = %self.label,
-                        failures,
-                        wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                        "cannot follow the label log, trying again"
-                    );
-                    wait
-                }
+                Err(error) => error,
             };
+            failures += 1;
+            let wait = match error {
+                FollowError::EndedByServer if worked => AFTER_END,
+                _ => self.backoff.wait(failures),
+            };
+            let wait = wait.mul_f64(0.75 + 0.25 * spread());
+            tracing::warn!(
+                %error,
+                label = %self.label,
+                failures,
+                wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                "the label log is not followed now, trying again"
+            );
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
@@ -95,10 +105,12 @@ impl Follower {
         }
     }
 
-    /// One pull: from the cursor to the end of the log, and on until the time is over.
+    /// One pull: from the cursor to the end of the log, and on until the time is over. `worked`
+    /// tells that the log was read to its end at least once.
     async fn pull(
         &self,
         cursor: &mut u64,
+        worked: &mut bool,
         apply: &mpsc::Sender<Pulled>,
     ) -> Result<(), FollowError> {
         let after = cursor.to_string();
@@ -123,23 +135,31 @@ impl Follower {
         let until = Instant::now() + self.reconcile.mul_f64(0.75 + 0.25 * spread());
         let mut bytes = answer.bytes_stream();
         let mut lines = Lines::default();
-        let mut entries = Vec::new();
+        let mut batch = Batch::default();
         loop {
             while let Some(line) = lines.next() {
-                match LogLine::parse(line?)? {
-                    LogLine::Entry(entry) => entries.push(*entry),
-                    LogLine::CompleteTo(seq) => {
-                        self.hand_on(&mut entries, Some(seq), apply).await?;
-                        *cursor = seq.max(*cursor);
+                match line.and_then(|line| Ok(LogLine::parse(line)?)) {
+                    Ok(LogLine::Entry(entry)) => batch.push(*entry),
+                    Ok(LogLine::CompleteTo(seq)) => {
+                        if seq < *cursor {
+                            let cursor = *cursor;
+                            return Err(FollowError::WentBack { found: seq, cursor });
+                        }
+                        self.hand_on(&mut batch, true, cursor, apply).await?;
+                        *cursor = seq;
+                        *worked = true;
+                    }
+                    Err(error) => {
+                        // What came before it is good, and must not be pulled again for ever.
+                        self.hand_on(&mut batch, false, cursor, apply).await?;
+                        return Err(error);
                     }
                 }
-                if entries.len() >= BATCH {
-                    let reached = entries.last().map(|entry: &LabelLogEntry| entry.seq);
-                    self.hand_on(&mut entries, None, apply).await?;
-                    *cursor = reached.unwrap_or(*cursor);
+                if batch.entries.len() >= BATCH || batch.bytes >= BATCH_BYTES {
+                    self.hand_on(&mut batch, false, cursor, apply).await?;
                 }
             }
-            let idle = entries.is_empty() && lines.is_empty();
+            let idle = batch.entries.is_empty() && lines.is_empty();
             let deadline = Instant::now() + self.silence;
             let deadline = if idle { deadline.min(until) } else { deadline };
             match timeout_at(deadline, bytes.next()).await {
@@ -147,30 +167,48 @@ impl Follower {
                 Ok(Some(Err(error))) => {
                     return Err(FollowError::Transport(kit::http_client::cause(&error)));
                 }
-                Ok(None) if idle => return Ok(()),
-                Ok(None) => return Err(FollowError::Transport("the stream was cut".into())),
+                Ok(None) => return Err(FollowError::EndedByServer),
                 Err(_) if idle && Instant::now() >= until => return Ok(()),
                 Err(_) => return Err(FollowError::Silent),
             }
         }
     }
 
-    /// Hands a batch on and waits until it has been applied.
+    /// Hands a batch on, waits until it has been applied and moves the cursor behind it.
     async fn hand_on(
         &self,
-        entries: &mut Vec<LabelLogEntry>,
-        complete_to: Option<u64>,
+        batch: &mut Batch,
+        complete: bool,
+        cursor: &mut u64,
         apply: &mpsc::Sender<Pulled>,
     ) -> Result<(), FollowError> {
         let (applied, done) = oneshot::channel();
+        let Batch { entries, .. } = std::mem::take(batch);
+        let reached = entries.last().map(|entry| entry.seq);
         let pulled = Pulled {
             label: self.label.clone(),
-            entries: std::mem::take(entries),
-            complete_to,
+            entries,
+            complete,
             applied,
         };
         apply.send(pulled).await.map_err(|_| FollowError::Ended)?;
-        done.await.map_err(|_| FollowError::Ended)
+        done.await.map_err(|_| FollowError::Ended)?;
+        *cursor = reached.unwrap_or(*cursor).max(*cursor);
+        Ok(())
+    }
+}
+
+/// Entries that have been read and not handed on yet.
+#[derive(Debug, Default)]
+struct Batch {
+    entries: Vec<LabelLogEntry>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, entry: LabelLogEntry) {
+        self.bytes += entry.artifact.as_ref().map_or(0, String::len);
+        self.entries.push(entry);
     }
 }
 

@@ -14,7 +14,6 @@ pub mod sync_core;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use anyhow::Context;
 use artifact::Label;
 use kit::backoff::Backoff;
 use kit::config::{Config, ConfigError};
+use kit::http_client::Trust;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -66,20 +66,25 @@ impl Agent {
         let http = listeners.http.local_addr()?;
         let https = listeners.https.local_addr()?;
         let id = gateway_id(config, http);
-        let client = kit::http_client::client(authority(config).as_deref())?;
+        let client = kit::http_client::client(&trust(config))?;
         let traffic_manager = config.traffic_manager_url();
 
         let (notice_sender, notices) = mpsc::unbounded_channel();
         let core = SyncCore::new(labels.iter().cloned());
         let deployer = Deployer::new(id.clone(), core, notice_sender);
         let progress = deployer.progress.subscribe();
+        // Version-less APIs of API Manager call their own gateway by HTTPS.
+        let authorities = match policy {
+            BackEndPolicy::Real => Vec::new(),
+            BackEndPolicy::Sandbox { .. } => kit::tls::certificates(&identity.certificate)?,
+        };
         let gateway = Gateway {
             routes: Arc::clone(&deployer.routes),
             back_ends: BackEnds::new(
                 Duration::from_millis(config.gateway.limits.connect_timeout),
                 config.global_timeout(),
                 policy,
-                own_authority(config)?,
+                authorities,
             )?,
             progress: progress.clone(),
             waits_for_sync: sync.data_retrieval_mode == "sync",
@@ -128,7 +133,6 @@ impl Agent {
                         .saturating_mul(3)
                         .max(3000),
                 ),
-                event_waiting_time: Duration::from_millis(sync.event_waiting_time),
             };
             let (apply, token) = (apply.clone(), shutdown.clone());
             serving.spawn(async move {
@@ -211,28 +215,22 @@ fn gateway_id(config: &Config, http: SocketAddr) -> String {
     if !config.gateway.id.is_empty() {
         return config.gateway.id.clone();
     }
-    format!("{}:{}", config.server.hostname, http.port())
-}
-
-/// The authority that the traffic manager's certificate is checked against.
-fn authority(config: &Config) -> Option<PathBuf> {
-    let configured = &config.apim.event_hub.ca_certificate;
-    if !configured.is_empty() {
-        return Some(configured.into());
+    // Every host may be called localhost in its configuration; the kernel knows its name.
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match host.trim() {
+        "" => format!("{}:{}", config.server.hostname, http.port()),
+        host => format!("{host}:{}", http.port()),
     }
-    let development = kit::tls::development_ca(&config.lockstep.data_dir);
-    development.exists().then_some(development)
 }
 
-/// The development authority: the version-less APIs of API Manager call their own gateway by HTTPS.
-fn own_authority(
-    config: &Config,
-) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, kit::tls::TlsError> {
-    let development = kit::tls::development_ca(&config.lockstep.data_dir);
-    if development.exists() {
-        kit::tls::certificates(&development)
+/// Whom the traffic manager's certificate is checked against: the configured authority only, or
+/// the platform's roots and the development authority.
+fn trust(config: &Config) -> Trust {
+    let configured = &config.apim.event_hub.ca_certificate;
+    if configured.is_empty() {
+        Trust::platform_and_development(&config.lockstep.data_dir)
     } else {
-        Ok(Vec::new())
+        Trust::Only(configured.into())
     }
 }
 

@@ -41,13 +41,13 @@ impl Reporter {
         };
         let mut waiting: HashMap<String, DeploymentNotice> = HashMap::new();
         let mut kind = NoticeKind::Register;
+        let mut open = true;
         let mut next_beat = Instant::now();
         let mut failures = 0;
         while !shutdown.is_cancelled() {
-            let sent = self.speak(kind, &mut waiting, &mut next_beat).await;
+            let sent = self.speak(&mut kind, &mut waiting, &mut next_beat).await;
             let mut wake = match sent {
                 Ok(()) => {
-                    kind = NoticeKind::Heartbeat;
                     failures = 0;
                     next_beat
                 }
@@ -62,9 +62,9 @@ impl Reporter {
                 tokio::select! {
                     () = shutdown.cancelled() => break,
                     () = sleep_until(wake) => break,
-                    notice = notices.recv() => match notice {
-                        Some(notice) => waiting.insert(notice.api_id.clone(), notice),
-                        None => break,
+                    notice = notices.recv(), if open => match notice {
+                        Some(notice) => keep(&mut waiting, notice),
+                        None => open = false,
                     },
                 };
                 if failures == 0 && waiting.len() >= self.batch_size {
@@ -76,10 +76,10 @@ impl Reporter {
             }
         }
         while let Ok(notice) = notices.try_recv() {
-            waiting.insert(notice.api_id.clone(), notice);
+            keep(&mut waiting, notice);
         }
         if !waiting.is_empty()
-            && let Err(error) = self.speak(kind, &mut waiting, &mut next_beat).await
+            && let Err(error) = self.speak(&mut kind, &mut waiting, &mut next_beat).await
         {
             tracing::warn!(
                 error,
@@ -92,29 +92,50 @@ impl Reporter {
     /// Registers or beats when it is time, then sends what waits.
     async fn speak(
         &self,
-        kind: NoticeKind,
+        kind: &mut NoticeKind,
         waiting: &mut HashMap<String, DeploymentNotice>,
         next_beat: &mut Instant,
     ) -> Result<(), String> {
-        if kind == NoticeKind::Register || Instant::now() >= *next_beat {
+        if *kind == NoticeKind::Register || Instant::now() >= *next_beat {
             let notice = GatewayNotice {
-                payload_type: kind,
+                payload_type: *kind,
                 gateway_id: self.gateway_id.clone(),
                 environment_labels: self.labels.clone(),
                 time_stamp: kit::clock::now_ms(),
                 urls: self.urls.clone(),
             };
-            self.post("notify-gateway", &notice).await?;
+            self.post("notify-gateway", &notice)
+                .await
+                .map_err(|error| error.to_string())?;
+            // A second registration would make the traffic manager forget what follows.
+            *kind = NoticeKind::Heartbeat;
             *next_beat = Instant::now() + self.heartbeat;
         }
+        let mut size = self.batch_size.max(1);
         while !waiting.is_empty() {
-            let batch = waiting.values().take(self.batch_size.max(1));
+            let batch = waiting.values().take(size);
             let list: Vec<DeploymentNotice> = batch.cloned().collect();
             let notices = DeploymentNotices {
                 count: list.len(),
                 list,
             };
-            self.post("notify-api-deployment-status", &notices).await?;
+            match self.post("notify-api-deployment-status", &notices).await {
+                Ok(()) => {}
+                Err(PostError::Rejected(_)) if size > 1 => {
+                    // One of them is at fault: find it.
+                    size = 1;
+                    continue;
+                }
+                Err(PostError::Rejected(reason)) => {
+                    let api_id = &notices.list[0].api_id;
+                    tracing::error!(
+                        api_id,
+                        reason,
+                        "the traffic manager rejects a report, dropping it"
+                    );
+                }
+                Err(error) => return Err(error.to_string()),
+            }
             for notice in &notices.list {
                 waiting.remove(&notice.api_id);
             }
@@ -122,13 +143,39 @@ impl Reporter {
         Ok(())
     }
 
-    async fn post(&self, resource: &str, body: &impl serde::Serialize) -> Result<(), String> {
+    async fn post(&self, resource: &str, body: &impl serde::Serialize) -> Result<(), PostError> {
         let url = format!("{}/internal/data/v1/{resource}", self.traffic_manager);
         let request = self.client.post(url).timeout(REQUEST_TIMEOUT).json(body);
         match request.send().await {
-            Err(error) => Err(kit::http_client::cause(&error)),
+            Err(error) => Err(PostError::Failed(kit::http_client::cause(&error))),
             Ok(answer) if answer.status().is_success() => Ok(()),
-            Ok(answer) => Err(kit::http_client::failure(answer).await),
+            Ok(answer) => {
+                let rejected = answer.status().is_client_error();
+                let reason = kit::http_client::failure(answer).await;
+                Err(if rejected {
+                    PostError::Rejected(reason)
+                } else {
+                    PostError::Failed(reason)
+                })
+            }
         }
     }
+}
+
+/// Keeps the newest about each API: labels are pulled side by side, so an older revision's notice
+/// may come later.
+fn keep(waiting: &mut HashMap<String, DeploymentNotice>, notice: DeploymentNotice) {
+    let known = waiting.get(&notice.api_id);
+    if known.is_none_or(|known| known.revision <= notice.revision) {
+        waiting.insert(notice.api_id.clone(), notice);
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PostError {
+    /// Saying it again will not help.
+    #[error("rejected: {0}")]
+    Rejected(String),
+    #[error("{0}")]
+    Failed(String),
 }

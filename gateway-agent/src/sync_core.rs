@@ -15,8 +15,6 @@ struct Standing {
 
 #[derive(Debug, Default)]
 struct LabelState {
-    /// Everything up to here has been applied.
-    cursor: u64,
     /// The log has been applied to its end at least once.
     complete: bool,
     apis: HashMap<String, Standing>,
@@ -29,12 +27,12 @@ pub enum Change {
     Deploy(Box<LabelLogEntry>),
     /// No subscribed label has the API any more.
     Undeploy(Box<LabelLogEntry>),
-    /// The entry changes nothing here: another label already brought the same revision, or still
-    /// has the API. It is acknowledged all the same.
-    Keep { api_id: String },
+    /// Nothing: another label already brought the same revision, or still has the API.
+    Keep,
 }
 
-/// Cursors and standings per subscribed label, and the revision wanted of each API.
+/// Standings per subscribed label, and the revision wanted of each API. The cursors are the
+/// followers': each moves on when its entries have been applied.
 #[derive(Debug)]
 pub struct SyncCore {
     labels: BTreeMap<Label, LabelState>,
@@ -52,12 +50,6 @@ impl SyncCore {
                 .collect(),
             wanted: HashMap::new(),
         }
-    }
-
-    /// Where the label's next pull starts.
-    #[must_use]
-    pub fn cursor(&self, label: &Label) -> u64 {
-        self.labels.get(label).map_or(0, |state| state.cursor)
     }
 
     /// The labels whose logs have not been applied to their end yet.
@@ -106,25 +98,15 @@ impl SyncCore {
                         || (entry.revision == *revision && entry.digest != *digest)
                 });
                 if !newer {
-                    return Change::Keep {
-                        api_id: entry.api_id,
-                    };
+                    return Change::Keep;
                 }
                 self.wanted
                     .insert(entry.api_id.clone(), (entry.revision, entry.digest));
                 Change::Deploy(Box::new(entry))
             }
             Instruction::Remove => {
-                let still_published = self.labels.values().any(|state| {
-                    state
-                        .apis
-                        .get(&entry.api_id)
-                        .is_some_and(|standing| standing.instruction == Instruction::Publish)
-                });
-                if still_published {
-                    return Change::Keep {
-                        api_id: entry.api_id,
-                    };
+                if self.is_published_elsewhere(&entry) {
+                    return Change::Keep;
                 }
                 self.wanted.remove(&entry.api_id);
                 Change::Undeploy(Box::new(entry))
@@ -132,14 +114,22 @@ impl SyncCore {
         }
     }
 
-    /// Notes that a label's log has been applied up to `seq`; the cursor never goes back.
-    pub fn applied(&mut self, label: &Label, seq: u64) {
-        if let Some(state) = self.labels.get_mut(label) {
-            state.cursor = state.cursor.max(seq);
-        }
+    /// Whether another subscribed label has the API: by what was applied of its log, or by what the
+    /// Remove itself says of logs that have not come that far. So an API that moves from one
+    /// label of this gateway to another goes on answering, whichever log arrives first.
+    fn is_published_elsewhere(&self, entry: &LabelLogEntry) -> bool {
+        self.labels.iter().any(|(label, state)| {
+            let standing = state.apis.get(&entry.api_id);
+            let told = entry.published_to.iter().find(|told| told.label == *label);
+            match (standing, told) {
+                (Some(standing), Some(told)) if standing.seq < told.seq => true,
+                (Some(standing), _) => standing.instruction == Instruction::Publish,
+                (None, told) => told.is_some(),
+            }
+        })
     }
 
-    /// Notes that the answer was complete: nothing newer was there when it was made.
+    /// Notes that a label's log has been applied to its end, as it was when it was read.
     pub fn completed(&mut self, label: &Label) {
         if let Some(state) = self.labels.get_mut(label) {
             state.complete = true;
@@ -169,6 +159,7 @@ mod tests {
             digest: Digest::of(format!("{api}{revision}").as_bytes()),
             time: 0,
             artifact: None,
+            published_to: Vec::new(),
         }
     }
 
@@ -200,7 +191,7 @@ mod tests {
         ));
         assert!(matches!(
             one(&mut core, "L2", entry("a", 9, 1, Publish)),
-            Change::Keep { .. }
+            Change::Keep
         ));
         assert!(matches!(
             one(&mut core, "L2", entry("a", 10, 2, Publish)),
@@ -208,7 +199,7 @@ mod tests {
         ));
         assert!(matches!(
             one(&mut core, "L1", entry("a", 2, 3, Remove)),
-            Change::Keep { .. }
+            Change::Keep
         ));
         assert!(matches!(
             one(&mut core, "L2", entry("a", 11, 3, Remove)),
@@ -221,12 +212,41 @@ mod tests {
     }
 
     #[test]
+    fn an_api_that_moves_between_labels_is_never_taken_down() {
+        let moved = |seq| {
+            let mut entry = entry("a", 2, 1, Remove);
+            entry.published_to = vec![artifact::SavedTo {
+                label: label("L2"),
+                seq,
+            }];
+            entry
+        };
+        let started = || {
+            let mut core = SyncCore::new([label("L1"), label("L2")]);
+            core.pulled(&label("L1"), vec![entry("a", 1, 1, Publish)]);
+            core
+        };
+        // The Remove of the old label comes first, then the new label speaks.
+        let mut core = started();
+        assert_eq!(core.pulled(&label("L1"), vec![moved(7)]), [Change::Keep]);
+        let later = entry("a", 7, 1, Publish);
+        assert_eq!(core.pulled(&label("L2"), vec![later]), [Change::Keep]);
+        // Removed there as well, in the meantime.
+        let mut core = started();
+        core.pulled(&label("L2"), vec![entry("a", 8, 2, Remove)]);
+        let changes = core.pulled(&label("L1"), vec![moved(7)]);
+        assert!(matches!(changes[..], [Change::Undeploy(_)]), "{changes:?}");
+        // Moved to a label that this gateway does not carry.
+        let mut core = SyncCore::new([label("L1")]);
+        core.pulled(&label("L1"), vec![entry("a", 1, 1, Publish)]);
+        let changes = core.pulled(&label("L1"), vec![moved(7)]);
+        assert!(matches!(changes[..], [Change::Undeploy(_)]), "{changes:?}");
+    }
+
+    #[test]
     fn is_ready_when_every_label_log_has_been_applied() {
         let mut core = SyncCore::new([label("L1"), label("L2")]);
-        core.applied(&label("L1"), 5);
         core.completed(&label("L1"));
-        core.applied(&label("L1"), 4);
-        assert_eq!(core.cursor(&label("L1")), 5);
         assert_eq!(core.missing(), [label("L2")]);
     }
 
@@ -251,7 +271,7 @@ mod tests {
                     match change {
                         Change::Deploy(entry) => { deployed.insert(entry.api_id, entry.revision); }
                         Change::Undeploy(entry) => { deployed.remove(&entry.api_id); }
-                        Change::Keep { .. } => {}
+                        Change::Keep => {}
                     }
                 }
             };

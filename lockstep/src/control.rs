@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use artifact::{Overview, PublishReport, PublishRequest, RemoveReport};
 use kit::config::Config;
+use kit::http_client::Trust;
 
 /// Where the management interfaces are, and whom to trust.
 #[derive(Clone, Debug, clap::Args)]
@@ -54,13 +55,12 @@ impl Control {
             .data_dir
             .clone()
             .unwrap_or(config.lockstep.data_dir);
-        let development = kit::tls::development_ca(&data_dir);
-        let authority = match &arguments.cacert {
-            Some(file) => Some(file.clone()),
-            None => development.exists().then_some(development),
+        let trust = match &arguments.cacert {
+            Some(file) => Trust::Only(file.clone()),
+            None => Trust::platform_and_development(&data_dir),
         };
         Ok(Self {
-            client: kit::http_client::client(authority.as_deref())?,
+            client: kit::http_client::client(&trust)?,
             publisher: trimmed(arguments.publisher.as_ref().unwrap_or(&server)),
             server: trimmed(&server),
         })

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use kit::http_client::Trust;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -282,7 +283,7 @@ impl Up {
     /// A client that trusts the development certificate.
     pub fn client(&self) -> reqwest::Client {
         let authority = self.directory.path().join("data/tls/ca.pem");
-        kit::http_client::client(Some(&authority)).unwrap()
+        kit::http_client::client(&Trust::Only(authority.clone())).unwrap()
     }
 }
 

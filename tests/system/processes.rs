@@ -1,6 +1,7 @@
 //! The three programs as processes of their own.
 
 use super::kit_of_tests::{Running, answering_dto, eventually, free_ports, run};
+use kit::http_client::Trust;
 
 /// Reads "… listens on URL" and returns the URLs of the line.
 async fn urls(running: &mut Running) -> Vec<String> {
@@ -33,7 +34,7 @@ async fn saver_traffic_manager_and_gateway_work_as_separate_processes() {
     let gateway_urls = urls(&mut gateway).await;
 
     let authority = directory.path().join("data/tls/ca.pem");
-    let client = kit::http_client::client(Some(&authority)).unwrap();
+    let client = kit::http_client::client(&Trust::Only(authority.clone())).unwrap();
     for url in [&saver_url, &manager_url, &gateway_urls[2]] {
         let health = get(&client, &format!("{url}/healthz")).await.unwrap();
         assert_eq!(health, (200, "ok\n".into()), "{url}");
@@ -97,7 +98,7 @@ async fn a_gateway_in_sync_mode_says_what_is_missing_until_its_logs_are_applied(
     let mut gateway = Running::start("gateway-agent", &["--conf", conf.to_str().unwrap()]);
     let urls = urls(&mut gateway).await;
     let authority = directory.path().join("data/tls/ca.pem");
-    let client = kit::http_client::client(Some(&authority)).unwrap();
+    let client = kit::http_client::client(&Trust::Only(authority.clone())).unwrap();
     let ready = format!("{}/readyz", urls[2]);
     let (status, body) = get(&client, &ready).await.unwrap();
     assert_eq!(status, 503);

@@ -41,6 +41,12 @@ impl Growth {
         self.sender(label).subscribe()
     }
 
+    /// Forgets labels that nobody follows and that have no log: anybody may ask for any name.
+    fn prune(&self) {
+        let mut known = self.labels.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, sender| sender.receiver_count() > 0 || *sender.borrow() > 0);
+    }
+
     fn sender(&self, label: &Label) -> watch::Sender<u64> {
         let known = self.labels.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = known.get(label) {
@@ -73,6 +79,7 @@ pub(crate) async fn poll(
                 for (label, seq) in seqs {
                     growth.reached(&label, seq);
                 }
+                growth.prune();
                 failures = 0;
                 interval
             }

@@ -64,6 +64,12 @@ async fn get_label_log(
     query: web::Query<LabelLogQuery>,
 ) -> Result<HttpResponse, Problem> {
     let query = query.into_inner();
+    if query.limit == Some(0) {
+        return Err(Problem::bad_request(
+            "bad-parameter",
+            "limit: must be at least 1",
+        ));
+    }
     let pull = Pull {
         label: query.gateway_label,
         after: query.after,

@@ -85,11 +85,12 @@ impl Sending {
         loop {
             let reached = page.complete_to;
             let more = page.more;
-            if !self.send(&page).await {
+            let sent = page.entries.len() as u64;
+            if !self.send(page).await {
                 return;
             }
             if let Some(left) = &mut self.pull.limit {
-                *left = left.saturating_sub(page.entries.len() as u64);
+                *left = left.saturating_sub(sent);
                 if *left == 0 {
                     return;
                 }
@@ -115,26 +116,29 @@ impl Sending {
         }
     }
 
-    /// Sends the page's lines and how far they reach. `false` when the reader is gone or slow.
-    async fn send(&self, page: &LogPage) -> bool {
+    /// Sends the page's lines, and at the end of the log how far it reaches. `false` when the
+    /// reader is gone or slow.
+    async fn send(&self, page: LogPage) -> bool {
         let mut text = String::new();
-        for entry in &page.entries {
-            match LogLine::Entry(Box::new(entry.clone())).to_text() {
-                Ok(line) => {
-                    text.push_str(&line);
-                    text.push('\n');
-                }
+        for entry in page.entries {
+            let seq = entry.seq;
+            match LogLine::Entry(Box::new(entry)).to_text() {
+                Ok(line) => text.extend([line.as_str(), "\n"]),
                 Err(error) => {
-                    tracing::error!(%error, api_id = entry.api_id, "label log entry cannot be written");
+                    tracing::error!(%error, seq, label = %self.pull.label, "entry cannot be written");
                     return false;
                 }
             }
         }
-        text.push_str(&format!("{{\"completeTo\":{}}}\n", page.complete_to));
-        matches!(
-            timeout(SLOW_READER, self.sender.send(text.into())).await,
-            Ok(Ok(()))
-        )
+        if !page.more {
+            text.push_str(&format!("{{\"completeTo\":{}}}\n", page.complete_to));
+        }
+        self.push(text).await
+    }
+
+    async fn push(&self, text: String) -> bool {
+        let sent = timeout(SLOW_READER, self.sender.send(text.into())).await;
+        matches!(sent, Ok(Ok(())))
     }
 
     /// Waits until the log has grown beyond `reached`, with heartbeats in between.
@@ -151,7 +155,7 @@ impl Sending {
                 },
                 () = tokio::time::sleep(self.heartbeat) => {
                     let line = format!("{{\"completeTo\":{reached}}}\n");
-                    if self.sender.send(line.into()).await.is_err() {
+                    if !self.push(line).await {
                         return false;
                     }
                 }

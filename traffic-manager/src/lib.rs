@@ -10,6 +10,7 @@ mod label_log;
 pub mod overview;
 mod registry;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,22 +65,12 @@ impl TrafficManager {
     /// # Errors
     /// When the database fails.
     pub async fn overview(&self, ids: Option<&[&str]>, now: i64) -> Result<Overview, StoreError> {
-        // What gateways said is read first: a status is never newer than what it is compared with.
-        let deployments = self.store.deployments().await?;
-        let gateways = self.store.gateways().await?;
-        let labels = self.store.label_rows().await?;
-        let mut apis = self.store.apis().await?;
+        let mut rows = self.store.snapshot().await?;
         if let Some(ids) = ids {
-            apis.retain(|api| ids.contains(&api.api_id.as_str()));
+            let ids: HashSet<&str> = ids.iter().copied().collect();
+            rows.apis.retain(|api| ids.contains(api.api_id.as_str()));
         }
-        Ok(overview::overview(
-            &apis,
-            &labels,
-            &gateways,
-            &deployments,
-            now,
-            self.settings.expiry,
-        ))
+        Ok(overview::overview(&rows, now, self.settings.expiry))
     }
 
     /// Watches the database for growth until shutdown; events, where there are any, make it

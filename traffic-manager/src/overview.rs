@@ -6,18 +6,17 @@ use artifact::{
     ApiOverview, DeploymentState, DeploymentStatus, Digest, GatewayOverview, GatewayStatus,
     Instruction, Label, Overview,
 };
-use store::{ApiRow, DeploymentRow, GatewayRow, LabelRow};
+use store::{ApiRow, DeploymentRow, GatewayRow, LabelRow, Snapshot};
 
 /// Puts the rows together. `expiry` is how long a gateway may be silent, milliseconds.
 #[must_use]
-pub fn overview(
-    apis: &[ApiRow],
-    labels: &[LabelRow],
-    gateways: &[GatewayRow],
-    deployments: &[DeploymentRow],
-    now: i64,
-    expiry: i64,
-) -> Overview {
+pub fn overview(rows: &Snapshot, now: i64, expiry: i64) -> Overview {
+    let Snapshot {
+        apis,
+        labels,
+        gateways,
+        deployments,
+    } = rows;
     let mut by_api: HashMap<&str, Vec<&LabelRow>> = HashMap::new();
     for row in labels {
         by_api.entry(&row.api_id).or_default().push(row);
@@ -188,13 +187,13 @@ mod tests {
 
     #[test]
     fn tells_for_each_gateway_of_the_labels_how_far_it_is() {
-        let made = overview(
-            &[api()],
-            &[
+        let rows = Snapshot {
+            apis: vec![api()],
+            labels: vec![
                 entry("L1", Instruction::Publish, 2),
                 entry("L2", Instruction::Remove, 2),
             ],
-            &[
+            gateways: vec![
                 gateway("done", &["L1"], 100),
                 gateway("refused", &["L1", "L2"], 100),
                 gateway("behind", &["L1"], 100),
@@ -202,15 +201,14 @@ mod tests {
                 gateway("removed", &["L2"], 100),
                 gateway("other", &["L3"], 100),
             ],
-            &[
+            deployments: vec![
                 said("done", "2", DeploymentState::Deployed),
                 said("refused", "2", DeploymentState::Failed),
                 said("behind", "1", DeploymentState::Deployed),
                 said("removed", "2", DeploymentState::Undeployed),
             ],
-            100,
-            50,
-        );
+        };
+        let made = overview(&rows, 100, 50);
         let api = &made.apis[0];
         let states: Vec<_> = api
             .gateways

@@ -50,6 +50,9 @@ pub struct LabelLogEntry {
     pub time: i64,
     /// The artifact's text, verbatim. Present on a Publish.
     pub artifact: Option<String>,
+    /// On a Remove: the labels that still publish the API, each with the position of its entry. A
+    /// gateway that carries one of them keeps the API, however its label logs are interleaved.
+    pub published_to: Vec<SavedTo>,
 }
 
 impl LabelLogEntry {
@@ -82,7 +85,8 @@ pub struct Announcement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogLine {
     Entry(Box<LabelLogEntry>),
-    /// Everything up to `seq` has been sent. Repeated as a heartbeat while the log is followed.
+    /// The end of the log: everything up to `seq` has been sent, and nothing newer was there.
+    /// Repeated as a heartbeat while the log is followed.
     CompleteTo(u64),
 }
 
@@ -111,6 +115,8 @@ struct EntryOut<'a> {
     time: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     artifact: Option<ArtifactOut<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    published_to: &'a [SavedTo],
 }
 
 /// The artifact stands in the line as the object it is; a text that cannot (a blob with line
@@ -138,6 +144,8 @@ struct LineIn<'a> {
     time: i64,
     #[serde(borrow)]
     artifact: Option<&'a RawValue>,
+    #[serde(default)]
+    published_to: Vec<SavedTo>,
 }
 
 impl LogLine {
@@ -165,6 +173,7 @@ impl LogLine {
             tenant_domain: &entry.tenant_domain,
             time: entry.time,
             artifact,
+            published_to: &entry.published_to,
         })
     }
 
@@ -187,6 +196,7 @@ impl LogLine {
             digest: Digest::parse(&line.digest.ok_or(Missing("digest"))?)?,
             time: line.time,
             artifact: line.artifact.map(artifact_text).transpose()?,
+            published_to: line.published_to,
         };
         if entry.instruction == Instruction::Publish && entry.artifact.is_none() {
             return Err(Missing("artifact"));
@@ -219,6 +229,7 @@ mod tests {
             digest: Digest::of(artifact.as_bytes()),
             time: 1,
             artifact: Some(artifact.into()),
+            published_to: Vec::new(),
         }))
     }
 

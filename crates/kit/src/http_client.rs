@@ -1,6 +1,6 @@
 //! The HTTP client for our own interfaces.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::problem::Problem;
@@ -15,24 +15,46 @@ pub enum ClientError {
     Build(#[from] reqwest::Error),
 }
 
-/// A client that trusts the authority in `ca` (a PEM file), or the platform's roots without one.
-/// Connecting is bounded; whole requests are bounded by the caller, because a watch stream stays
-/// open. No proxy, no redirects: our own interfaces know neither.
-pub fn client(ca: Option<&Path>) -> Result<reqwest::Client, ClientError> {
+/// Whom a client trusts to vouch for a server.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// The authorities in this PEM file, and nobody else.
+    Only(PathBuf),
+    /// The platform's roots and, if it is there, the authority in this PEM file.
+    PlatformAnd(PathBuf),
+}
+
+impl Trust {
+    /// The platform's roots and the development authority under `data_dir`.
+    #[must_use]
+    pub fn platform_and_development(data_dir: &Path) -> Self {
+        Self::PlatformAnd(tls::development_ca(data_dir))
+    }
+}
+
+/// A client for our own interfaces. Connecting is bounded; whole requests are bounded by the
+/// caller, because a watch stream stays open. No proxy, no redirects: our interfaces know neither.
+pub fn client(trust: &Trust) -> Result<reqwest::Client, ClientError> {
     tls::install_provider();
-    let mut builder = reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .user_agent(concat!("lockstep/", env!("CARGO_PKG_VERSION")));
-    if let Some(file) = ca {
-        let certificates = tls::certificates(file)?
-            .iter()
-            .map(|der| reqwest::Certificate::from_der(der))
-            .collect::<Result<Vec<_>, _>>()?;
-        builder = builder.tls_certs_only(certificates);
-    }
+    let builder = match trust {
+        Trust::Only(file) => builder.tls_certs_only(certificates(file)?),
+        Trust::PlatformAnd(file) if file.exists() => builder.tls_certs_merge(certificates(file)?),
+        Trust::PlatformAnd(_) => builder,
+    };
     Ok(builder.build()?)
+}
+
+fn certificates(file: &Path) -> Result<Vec<reqwest::Certificate>, ClientError> {
+    let mut certificates = Vec::new();
+    for der in tls::certificates(file)? {
+        certificates.push(reqwest::Certificate::from_der(&der)?);
+    }
+    Ok(certificates)
 }
 
 /// What a failed answer says: the problem's detail, else status and the start of the body.

@@ -64,6 +64,7 @@ pub fn development_identity(data_dir: &Path, hostname: &str) -> Result<Identity,
     }
     // Made aside and moved into place whole: programs that start together agree on one.
     let aside = data_dir.join(format!("tls.{}", std::process::id()));
+    let _ = fs::remove_dir_all(&aside);
     fs::create_dir_all(&aside).map_err(|error| file_error(&aside, error))?;
 
     let mut ca = CertificateParams::new(Vec::new())?;

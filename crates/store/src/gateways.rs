@@ -1,7 +1,8 @@
 //! Gateways and what they said, and the rows from which the overview is made.
 
-use artifact::{DeploymentState, Digest, GatewayNotice, Instruction, Label};
+use artifact::{DeploymentState, Digest, GatewayNotice, Instruction, Label, NoticeKind};
 use sqlx::Row;
+use sqlx::{Sqlite, Transaction};
 
 use crate::label_log::{digest, instruction, label, unsigned};
 use crate::{Store, StoreError, sql};
@@ -53,18 +54,36 @@ pub struct LabelRow {
     pub digest: Digest,
 }
 
+/// What the overview is made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    pub apis: Vec<ApiRow>,
+    pub labels: Vec<LabelRow>,
+    pub gateways: Vec<GatewayRow>,
+    pub deployments: Vec<DeploymentRow>,
+}
+
 impl Store {
-    /// Records a registration or heartbeat.
+    /// Records a registration or heartbeat. A gateway that registers has just started: what it
+    /// said before is forgotten, it says anew what it deploys.
     pub async fn record_gateway(&self, notice: &GatewayNotice, now: i64) -> Result<(), StoreError> {
         let json = |error: serde_json::Error| StoreError::bad_row("LS_GATEWAY", error.to_string());
+        let mut tx = self.write.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query(sql::UPSERT_GATEWAY)
             .bind(&notice.gateway_id)
             .bind(serde_json::to_string(&notice.environment_labels).map_err(json)?)
             .bind(serde_json::to_string(&notice.urls).map_err(json)?)
             .bind(now)
             .bind(now)
-            .execute(&self.write)
+            .execute(&mut *tx)
             .await?;
+        if notice.payload_type == NoticeKind::Register {
+            sqlx::query(sql::FORGET_DEPLOYMENTS)
+                .bind(&notice.gateway_id)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
         Ok(())
     }
 
@@ -89,80 +108,34 @@ impl Store {
         Ok(())
     }
 
-    pub async fn gateways(&self) -> Result<Vec<GatewayRow>, StoreError> {
-        let rows = sqlx::query(sql::GATEWAYS).fetch_all(&self.read).await?;
-        let json = |error: serde_json::Error| StoreError::bad_row("LS_GATEWAY", error.to_string());
-        rows.iter()
-            .map(|row| {
-                Ok(GatewayRow {
-                    gateway_id: row.try_get(0)?,
-                    labels: serde_json::from_str(row.try_get(1)?).map_err(json)?,
-                    urls: serde_json::from_str(row.try_get(2)?).map_err(json)?,
-                    registered: row.try_get(3)?,
-                    last_seen: row.try_get(4)?,
-                })
-            })
-            .collect()
+    /// Everything that the overview is made from, as one snapshot.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let mut tx = self.read.begin().await?;
+        let snapshot = Snapshot {
+            apis: apis(&mut tx).await?,
+            labels: self.label_rows(&mut tx).await?,
+            gateways: gateways(&mut tx).await?,
+            deployments: deployments(&mut tx).await?,
+        };
+        tx.commit().await?;
+        Ok(snapshot)
     }
 
-    pub async fn deployments(&self) -> Result<Vec<DeploymentRow>, StoreError> {
-        const TABLE: &str = "LS_DEPLOYMENT";
-        let rows = sqlx::query(sql::DEPLOYMENTS).fetch_all(&self.read).await?;
-        rows.iter()
-            .map(|row| {
-                let state: &str = row.try_get(5)?;
-                Ok(DeploymentRow {
-                    gateway_id: row.try_get(0)?,
-                    api_id: row.try_get(1)?,
-                    revision: unsigned(row.try_get(2)?, TABLE)?,
-                    received: digest(row.try_get(3)?, TABLE)?,
-                    deployed: row
-                        .try_get::<Option<&str>, _>(4)?
-                        .map(|text| digest(text, TABLE))
-                        .transpose()?,
-                    state: [
-                        DeploymentState::Deployed,
-                        DeploymentState::Failed,
-                        DeploymentState::Undeployed,
-                    ]
-                    .into_iter()
-                    .find(|known| known.as_str() == state)
-                    .ok_or_else(|| {
-                        StoreError::bad_row(TABLE, format!("unknown state {state:?}"))
-                    })?,
-                    reason: row.try_get(6)?,
-                    since: row.try_get(7)?,
-                })
-            })
-            .collect()
-    }
-
-    pub async fn apis(&self) -> Result<Vec<ApiRow>, StoreError> {
-        const TABLE: &str = "LS_API";
-        let rows = sqlx::query(sql::APIS).fetch_all(&self.read).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(ApiRow {
-                    api_id: row.try_get(0)?,
-                    context: row.try_get(1)?,
-                    instruction: instruction(row.try_get(2)?, TABLE)?,
-                    revision: unsigned(row.try_get(3)?, TABLE)?,
-                    digest: digest(row.try_get(4)?, TABLE)?,
-                    saved: row.try_get(5)?,
-                    name: row.try_get(6)?,
-                    version: row.try_get(7)?,
-                    tenant_domain: row.try_get(8)?,
-                })
-            })
-            .collect()
+    /// How many APIs there are, removed ones included.
+    pub async fn api_count(&self) -> Result<usize, StoreError> {
+        let mut tx = self.read.begin().await?;
+        Ok(apis(&mut tx).await?.len())
     }
 
     /// The newest entry of every API in every label log of this store's data center.
-    pub async fn label_rows(&self) -> Result<Vec<LabelRow>, StoreError> {
+    async fn label_rows(
+        &self,
+        tx: &mut Transaction<'_, Sqlite>,
+    ) -> Result<Vec<LabelRow>, StoreError> {
         const TABLE: &str = "LS_LABEL_LOG";
         let rows = sqlx::query(sql::LABEL_ROWS)
             .bind(&self.dc)
-            .fetch_all(&self.read)
+            .fetch_all(&mut **tx)
             .await?;
         rows.iter()
             .map(|row| {
@@ -176,4 +149,70 @@ impl Store {
             })
             .collect()
     }
+}
+
+async fn gateways(tx: &mut Transaction<'_, Sqlite>) -> Result<Vec<GatewayRow>, StoreError> {
+    let rows = sqlx::query(sql::GATEWAYS).fetch_all(&mut **tx).await?;
+    let json = |error: serde_json::Error| StoreError::bad_row("LS_GATEWAY", error.to_string());
+    rows.iter()
+        .map(|row| {
+            Ok(GatewayRow {
+                gateway_id: row.try_get(0)?,
+                labels: serde_json::from_str(row.try_get(1)?).map_err(json)?,
+                urls: serde_json::from_str(row.try_get(2)?).map_err(json)?,
+                registered: row.try_get(3)?,
+                last_seen: row.try_get(4)?,
+            })
+        })
+        .collect()
+}
+
+async fn deployments(tx: &mut Transaction<'_, Sqlite>) -> Result<Vec<DeploymentRow>, StoreError> {
+    const TABLE: &str = "LS_DEPLOYMENT";
+    let rows = sqlx::query(sql::DEPLOYMENTS).fetch_all(&mut **tx).await?;
+    rows.iter()
+        .map(|row| {
+            let state: &str = row.try_get(5)?;
+            Ok(DeploymentRow {
+                gateway_id: row.try_get(0)?,
+                api_id: row.try_get(1)?,
+                revision: unsigned(row.try_get(2)?, TABLE)?,
+                received: digest(row.try_get(3)?, TABLE)?,
+                deployed: row
+                    .try_get::<Option<&str>, _>(4)?
+                    .map(|text| digest(text, TABLE))
+                    .transpose()?,
+                state: [
+                    DeploymentState::Deployed,
+                    DeploymentState::Failed,
+                    DeploymentState::Undeployed,
+                ]
+                .into_iter()
+                .find(|known| known.as_str() == state)
+                .ok_or_else(|| StoreError::bad_row(TABLE, format!("unknown state {state:?}")))?,
+                reason: row.try_get(6)?,
+                since: row.try_get(7)?,
+            })
+        })
+        .collect()
+}
+
+async fn apis(tx: &mut Transaction<'_, Sqlite>) -> Result<Vec<ApiRow>, StoreError> {
+    const TABLE: &str = "LS_API";
+    let rows = sqlx::query(sql::APIS).fetch_all(&mut **tx).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ApiRow {
+                api_id: row.try_get(0)?,
+                context: row.try_get(1)?,
+                instruction: instruction(row.try_get(2)?, TABLE)?,
+                revision: unsigned(row.try_get(3)?, TABLE)?,
+                digest: digest(row.try_get(4)?, TABLE)?,
+                saved: row.try_get(5)?,
+                name: row.try_get(6)?,
+                version: row.try_get(7)?,
+                tenant_domain: row.try_get(8)?,
+            })
+        })
+        .collect()
 }

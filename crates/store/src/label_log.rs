@@ -1,6 +1,7 @@
 //! Reading the label logs.
 
-use artifact::{Digest, Instruction, Label, LabelLogEntry};
+use artifact::{Digest, Instruction, Label, LabelLogEntry, SavedTo};
+use futures_util::TryStreamExt;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -33,7 +34,8 @@ impl Store {
             .collect()
     }
 
-    /// Up to `limit` entries of a label log behind position `after`, as one snapshot.
+    /// Entries of a label log behind position `after`, as one snapshot: up to `limit` of them, and
+    /// no more than the first that goes beyond [`PAGE_BYTES`] of artifacts.
     pub async fn label_log(
         &self,
         label: &Label,
@@ -50,18 +52,39 @@ impl Store {
             None => 0,
             Some(row) => unsigned(row.try_get(0)?, "LS_LABEL_SEQUENCE")?,
         };
-        let rows = sqlx::query(sql::LOG_AFTER)
+        let mut entries: Vec<LabelLogEntry> = Vec::new();
+        let mut bytes = 0;
+        let mut rows = sqlx::query(sql::LOG_AFTER)
             .bind(&self.dc)
             .bind(label.as_str())
             .bind(i64::try_from(after).unwrap_or(i64::MAX))
             .bind(limit)
-            .fetch_all(&mut *tx)
-            .await?;
+            .fetch(&mut *tx);
+        let mut cut = false;
+        while let Some(row) = rows.try_next().await? {
+            let entry = entry(&row)?;
+            bytes += entry.artifact.as_ref().map_or(0, String::len);
+            entries.push(entry);
+            if bytes >= PAGE_BYTES {
+                cut = true;
+                break;
+            }
+        }
+        drop(rows);
+        for entry in &mut entries {
+            if entry.instruction == Instruction::Remove {
+                let rows = sqlx::query(sql::PUBLISHED_TO)
+                    .bind(&self.dc)
+                    .bind(&entry.api_id)
+                    .fetch_all(&mut *tx)
+                    .await?;
+                let published = rows.iter().map(saved_to);
+                entry.published_to = published.collect::<Result<_, _>>()?;
+            }
+        }
         tx.commit().await?;
-        let entries = rows.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-        let more = entries.len() == limit as usize;
         let complete_to = match entries.last() {
-            Some(last) if more => last.seq,
+            Some(last) if cut || entries.len() == limit as usize => last.seq,
             _ => newest,
         };
         Ok(LogPage {
@@ -72,20 +95,29 @@ impl Store {
     }
 }
 
+/// Artifact bytes after which a page ends.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+fn saved_to(row: &SqliteRow) -> Result<SavedTo, StoreError> {
+    Ok(SavedTo {
+        label: label(row, 0, "LS_LABEL_LOG")?,
+        seq: unsigned(row.try_get(1)?, "LS_LABEL_LOG")?,
+    })
+}
+
+/// An entry whose artifact another node has damaged is handed on all the same: its text is not
+/// what the digest names, so every gateway refuses it with that reason, and the log goes on.
 fn entry(row: &SqliteRow) -> Result<LabelLogEntry, StoreError> {
     const TABLE: &str = "LS_LABEL_LOG";
     let instruction = instruction(row.try_get("INSTRUCTION")?, TABLE)?;
     let artifact: Option<Vec<u8>> = row.try_get("ARTIFACT")?;
-    let artifact = artifact
-        .map(String::from_utf8)
-        .transpose()
-        .map_err(|_| StoreError::bad_row("AM_GW_API_ARTIFACTS", "ARTIFACT is not UTF-8"))?;
-    if instruction == Instruction::Publish && artifact.is_none() {
-        return Err(StoreError::bad_row(
-            "AM_GW_API_ARTIFACTS",
-            format!("no artifact for {}", row.try_get::<&str, _>("API_ID")?),
-        ));
-    }
+    let artifact = match (instruction, artifact) {
+        (Instruction::Remove, _) => None,
+        (Instruction::Publish, artifact) => {
+            let bytes = artifact.unwrap_or_default();
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        }
+    };
     Ok(LabelLogEntry {
         seq: unsigned(row.try_get("SEQ")?, TABLE)?,
         api_id: row.try_get("API_ID")?,
@@ -97,6 +129,7 @@ fn entry(row: &SqliteRow) -> Result<LabelLogEntry, StoreError> {
         digest: digest(row.try_get("DIGEST")?, TABLE)?,
         time: row.try_get("SAVED")?,
         artifact,
+        published_to: Vec::new(),
     })
 }
 

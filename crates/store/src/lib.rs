@@ -21,7 +21,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 pub use error::StoreError;
-pub use gateways::{ApiRow, DeploymentRow, GatewayRow, LabelRow};
+pub use gateways::{ApiRow, DeploymentRow, GatewayRow, LabelRow, Snapshot};
 pub use label_log::LogPage;
 pub use outbox::OutboxRow;
 pub use save::{Save, SaveMode, SaveOutcome};

@@ -46,12 +46,15 @@ impl Store {
         tx.commit().await?;
         let mut claimed = Vec::with_capacity(rows.len());
         for row in rows {
-            let text: &str = row.try_get(1)?;
-            claimed.push(OutboxRow {
-                id: row.try_get(0)?,
-                announcement: serde_json::from_str(text)
-                    .map_err(|error| StoreError::bad_row("LS_OUTBOX", error.to_string()))?,
-            });
+            let id = row.try_get(0)?;
+            // A row that cannot be read announces nothing; the label log itself has the entry.
+            match serde_json::from_str(row.try_get(1)?) {
+                Ok(announcement) => claimed.push(OutboxRow { id, announcement }),
+                Err(error) => {
+                    tracing::error!(id, %error, "an outbox row cannot be read, dropping it");
+                    self.mark_announced(&[id]).await?;
+                }
+            }
         }
         claimed.sort_by_key(|row| row.id);
         Ok(claimed)

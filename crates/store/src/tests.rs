@@ -181,6 +181,12 @@ async fn a_label_that_is_not_named_any_more_gets_a_remove() {
         }]
     );
     assert_eq!(log(&store, "L1").await, [(2, "a".into(), Remove, 1)]);
+    let page = store.label_log(&label("L1"), 0, 10).await.unwrap();
+    let at = |name: &str, seq| SavedTo {
+        label: label(name),
+        seq,
+    };
+    assert_eq!(page.entries[0].published_to, [at("L2", 1), at("L3", 1)]);
     assert_eq!(log(&store, "L2").await, [(1, "a".into(), Publish, 1)]);
     assert_eq!(log(&store, "L3").await, [(1, "a".into(), Publish, 1)]);
 }
@@ -426,9 +432,64 @@ async fn a_status_about_an_older_revision_changes_nothing() {
         .record_deployments(&[row(2, Deployed), row(1, Failed)])
         .await
         .unwrap();
-    let found = store.deployments().await.unwrap();
+    let found = store.snapshot().await.unwrap().deployments;
     assert_eq!(
         (found.len(), found[0].revision, found[0].state),
         (1, 2, Deployed)
     );
+}
+
+#[tokio::test]
+async fn a_gateway_that_registers_again_says_anew_what_it_runs() {
+    let Fixture {
+        store,
+        directory: _directory,
+    } = fixture().await;
+    let notice = |payload_type| artifact::GatewayNotice {
+        payload_type,
+        gateway_id: "g".into(),
+        environment_labels: vec![label("L1")],
+        time_stamp: 1,
+        urls: Vec::new(),
+    };
+    let row = DeploymentRow {
+        gateway_id: "g".into(),
+        api_id: "a".into(),
+        revision: 1,
+        received: artifact::Digest::of(b"x"),
+        deployed: None,
+        state: artifact::DeploymentState::Deployed,
+        reason: None,
+        since: 1,
+    };
+    use artifact::NoticeKind::{Heartbeat, Register};
+    for (kind, left) in [(Heartbeat, 1), (Register, 0)] {
+        store
+            .record_deployments(std::slice::from_ref(&row))
+            .await
+            .unwrap();
+        store.record_gateway(&notice(kind), 5).await.unwrap();
+        assert_eq!(store.snapshot().await.unwrap().deployments.len(), left);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_artifact_does_not_hold_up_the_log() {
+    let Fixture {
+        store,
+        directory: _directory,
+    } = fixture().await;
+    saved(&store, save("a", "1", &["L1"])).await;
+    saved(&store, save("b", "1", &["L1"])).await;
+    sqlx::query("UPDATE AM_GW_API_ARTIFACTS SET ARTIFACT = X'FF00' WHERE API_ID = 'id-a'")
+        .execute(&store.write)
+        .await
+        .unwrap();
+    let page = store.label_log(&label("L1"), 0, 10).await.unwrap();
+    let genuine: Vec<bool> = page
+        .entries
+        .iter()
+        .map(|entry| entry.is_genuine())
+        .collect();
+    assert_eq!(genuine, [false, true]);
 }

@@ -119,13 +119,13 @@ async fn bring_up(
     shutdown: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
     print::line(&cluster.addresses());
-    let known = cluster.manager.store.apis().await?;
+    let known = cluster.manager.store.api_count().await?;
     let results = if !arguments.artifacts.is_empty() {
         publish_artifacts(arguments, cluster).await?
-    } else if known.is_empty() {
+    } else if known == 0 {
         publish_samples(cluster).await?
     } else {
-        print::line(&format!("{} API(s) are published already.", known.len()));
+        print::line(&format!("{known} API(s) are published already."));
         Vec::new()
     };
     let rejected: Vec<&ArtifactResult> = results
