@@ -20,11 +20,9 @@ CREATE TABLE IF NOT EXISTS AM_GW_API_ARTIFACTS (
     FOREIGN KEY (API_ID) REFERENCES AM_GW_PUBLISHED_API_DETAILS (API_ID)
 );
 
--- The newest state of each API. CONTEXT is the route that it claims (resolved context, and the
--- version behind a blank where the version is matched in the URL); empty without a definition.
+-- The newest state of each API.
 CREATE TABLE LS_API (
     API_ID      VARCHAR(255) NOT NULL,
-    CONTEXT     VARCHAR(2048) NOT NULL,
     INSTRUCTION VARCHAR(20)  NOT NULL,
     REVISION    BIGINT       NOT NULL,
     DIGEST      CHAR(64)     NOT NULL,
@@ -32,8 +30,17 @@ CREATE TABLE LS_API (
     SAVED       BIGINT       NOT NULL,
     PRIMARY KEY (API_ID)
 );
-CREATE INDEX LS_API_CONTEXT ON LS_API (CONTEXT);
 CREATE INDEX LS_API_DETAILS_NAME ON AM_GW_PUBLISHED_API_DETAILS (API_NAME, API_VERSION, TENANT_DOMAIN);
+
+-- The routes that published APIs claim: resolved context, and the version behind a blank where the
+-- version is matched in the URL. POSITION 0 is the API's own, 1 that of the version-less API.
+CREATE TABLE LS_ROUTE (
+    API_ID   VARCHAR(255)  NOT NULL,
+    POSITION BIGINT        NOT NULL,
+    ROUTE    VARCHAR(1300) NOT NULL,
+    PRIMARY KEY (API_ID, POSITION)
+);
+CREATE INDEX LS_ROUTE_ROUTE ON LS_ROUTE (ROUTE);
 
 -- Saved states, the last few of each API.
 CREATE TABLE LS_REVISION (

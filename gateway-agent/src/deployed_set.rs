@@ -115,19 +115,21 @@ impl DeployedSet {
             .values()
             .flat_map(|deployment| {
                 let name = format!("{} {}", deployment.name, deployment.version);
-                claims(deployment)
+                deployment
+                    .plan
+                    .claims()
                     .into_iter()
                     .map(move |claim| (claim, name.clone()))
             })
             .collect();
         for candidate in coming {
-            for claim in self::claims(candidate) {
+            for claim in candidate.plan.claims() {
                 if let Some(other) = claims.get(&claim) {
                     let reason = format!("its context and version ({claim}) are those of {other}");
                     return Err((candidate.api_id.clone(), reason));
                 }
             }
-            for claim in self::claims(candidate) {
+            for claim in candidate.plan.claims() {
                 claims.insert(claim, format!("{} {}", candidate.name, candidate.version));
             }
             next.insert(candidate.api_id.clone(), Arc::clone(candidate));
@@ -151,12 +153,6 @@ impl DeployedSet {
             })
         }))
     }
-}
-
-fn claims(deployment: &Deployment) -> Vec<String> {
-    let apis = deployment.plan.apis.iter();
-    apis.map(|api| synapse::compile::claim(&api.route))
-        .collect()
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ pub struct Checked {
     pub artifact: Artifact,
     /// What is stored: comments around the XML are gone, since they can hold credentials.
     pub text: String,
-    /// The route that the API claims.
-    pub claim: String,
+    /// The routes that the API claims.
+    pub claims: Vec<String>,
     pub findings: Vec<Finding>,
 }
 
@@ -31,7 +31,7 @@ impl Checked {
             api_id: Some(self.artifact.api_id.clone()),
             name: Some(self.artifact.name.clone()),
             version: Some(self.artifact.version.clone()),
-            context: Some(self.claim.clone()),
+            context: self.claims.first().cloned(),
             revision: None,
             digest: None,
             labels: Vec::new(),
@@ -49,18 +49,15 @@ pub fn check_batch(items: &[PublishItem]) -> Vec<Result<Checked, Box<ArtifactRes
     let mut results = Vec::with_capacity(items.len());
     for item in items {
         let result = check(item).and_then(|checked| {
-            let same_id = ids.get(&checked.artifact.api_id);
-            let same_claim = claims.get(&checked.claim);
-            let reason = match (same_id, same_claim) {
-                (Some(other), _) => Some(format!(
-                    "is the same API as {other} (apiId {})",
-                    checked.artifact.api_id
-                )),
-                (None, Some(other)) if !checked.claim.is_empty() => Some(format!(
-                    "claims the context and version of {other}: {}",
-                    checked.claim
-                )),
-                _ => None,
+            let id = &checked.artifact.api_id;
+            let same_claim = |claim: &&String| claims.contains_key(*claim);
+            let reason = if let Some(other) = ids.get(id) {
+                Some(format!("is the same API as {other} (apiId {id})"))
+            } else {
+                checked.claims.iter().find(same_claim).map(|claim| {
+                    let other = &claims[claim];
+                    format!("claims the context and version of {other}: {claim}")
+                })
             };
             match reason {
                 Some(reason) => Err(Box::new(ArtifactResult {
@@ -72,7 +69,13 @@ pub fn check_batch(items: &[PublishItem]) -> Vec<Result<Checked, Box<ArtifactRes
         });
         if let Ok(checked) = &result {
             ids.insert(checked.artifact.api_id.clone(), checked.source.clone());
-            claims.insert(checked.claim.clone(), checked.source.clone());
+            let source = &checked.source;
+            claims.extend(
+                checked
+                    .claims
+                    .iter()
+                    .map(|claim| (claim.clone(), source.clone())),
+            );
         }
         results.push(result);
     }
@@ -118,20 +121,38 @@ pub fn check(item: &PublishItem) -> Result<Checked, Box<ArtifactResult>> {
             name: Some(artifact.name.clone()),
             version: Some(artifact.version.clone()),
             findings: compilation.findings,
-            ..*rejected(refusals.join("; "))
+            ..*rejected(first_of(&refusals))
         }));
     }
     strip_comments(&mut artifact, &limits);
     let text = artifact
         .to_text()
         .map_err(|error| rejected(error.to_string()))?;
+    // Escapes can make the stored text longer than the one that was read.
+    if text.len() > MAX_ARTIFACT_BYTES {
+        let size = text.len();
+        return Err(rejected(format!(
+            "the artifact has {size} bytes as it is stored, at most {MAX_ARTIFACT_BYTES} are"
+        )));
+    }
     Ok(Checked {
         source: item.source.clone(),
         artifact,
         text,
-        claim: compilation.claim,
+        claims: compilation.claims,
         findings: compilation.findings,
     })
+}
+
+/// The first few reasons, and how many more there are.
+fn first_of(reasons: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = reasons.iter().take(SHOWN).map(String::as_str);
+    let shown = shown.collect::<Vec<_>>().join("; ");
+    match reasons.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
 }
 
 /// Cuts what stands before and behind the root element of every XML member.
@@ -175,7 +196,7 @@ mod tests {
     fn comments_around_the_definition_are_not_stored() {
         let checked = check(&item("a.json", "a", "/a", "<!-- password: hunter2 -->")).unwrap();
         assert!(!checked.text.contains("hunter2"));
-        assert_eq!(checked.claim, "/a");
+        assert_eq!(checked.claims, ["/a"]);
         assert!(
             checked
                 .artifact

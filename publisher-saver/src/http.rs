@@ -83,6 +83,11 @@ fn save_problem(error: &SaveError) -> Problem {
     match error {
         SaveError::NoLabels => Problem::bad_request("no-labels", error.to_string()),
         SaveError::NotPublished { .. } => Problem::not_found("not-published", error.to_string()),
+        SaveError::CheckFailed => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "check-failed",
+            error.to_string(),
+        ),
         SaveError::Store(_) => Problem::unavailable("store-failed", error.to_string()),
     }
 }

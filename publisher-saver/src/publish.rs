@@ -19,6 +19,8 @@ pub enum SaveError {
         version: String,
         tenant: String,
     },
+    #[error("the checks ended early; nothing was saved")]
+    CheckFailed,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -44,14 +46,14 @@ pub async fn publish(
     // Checking compiles every artifact; that is work for another thread.
     let checked = tokio::task::spawn_blocking(move || check_batch(&items))
         .await
-        .unwrap_or_default();
+        .map_err(|_| SaveError::CheckFailed)?;
     let rejected = checked.iter().any(Result::is_err);
     let mut saves = Vec::new();
     for result in checked.iter().flatten() {
         saves.push(Save {
             artifact: result.artifact.clone(),
             text: result.text.clone(),
-            context: result.claim.clone(),
+            routes: result.claims.clone(),
             labels: request.labels.clone(),
         });
     }
@@ -89,10 +91,9 @@ fn result_of(
         ..checked.result(Outcome::Rejected)
     };
     match outcome {
-        SaveOutcome::ContextTaken { by } => rejected(format!(
-            "its context and version ({}) are those of the published API {by}; \
-             remove that one first or change the context",
-            checked.claim
+        SaveOutcome::RouteTaken { route, by } => rejected(format!(
+            "its context and version ({route}) are those of the published API {by}; \
+             remove that one first or change the context"
         )),
         SaveOutcome::NameTaken { api_id } => rejected(format!(
             "an API of this name and version is published under the id {api_id}; \

@@ -55,7 +55,7 @@ impl Relay {
         Ok(sent.len())
     }
 
-    /// Relays until `shutdown`, the rest of the outbox included.
+    /// Relays until `shutdown`. What is left then waits in the outbox for the next start.
     pub async fn run(self, shutdown: CancellationToken) {
         let backoff = Backoff {
             first: Duration::from_millis(100),

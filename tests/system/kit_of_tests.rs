@@ -283,7 +283,7 @@ impl Up {
     /// A client that trusts the development certificate.
     pub fn client(&self) -> reqwest::Client {
         let authority = self.directory.path().join("data/tls/ca.pem");
-        kit::http_client::client(&Trust::Only(authority.clone())).unwrap()
+        kit::http_client::client(&Trust::Only(authority)).unwrap()
     }
 }
 

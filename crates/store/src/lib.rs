@@ -8,6 +8,7 @@ mod error;
 mod gateways;
 mod label_log;
 mod outbox;
+mod routes;
 mod save;
 mod schema;
 mod sql;

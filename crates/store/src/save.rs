@@ -7,7 +7,7 @@ use artifact::{Announcement, Artifact, Digest, Instruction, Label, SavedTo};
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::label_log::{digest, instruction, label, unsigned};
-use crate::{Store, StoreError, outbox, sql};
+use crate::{Store, StoreError, outbox, routes, sql};
 
 /// One artifact to save.
 #[derive(Clone, Debug)]
@@ -15,9 +15,9 @@ pub struct Save {
     pub artifact: Artifact,
     /// The artifact's stored text ([`Artifact::to_text`]).
     pub text: String,
-    /// The route that the API claims; empty where it has no definition. No two published APIs
-    /// may claim the same.
-    pub context: String,
+    /// The routes that the API claims, its own first; none where it has no definition. No two
+    /// published APIs may claim the same.
+    pub routes: Vec<String>,
     /// The labels that the API is published to from now on; it is removed from all others.
     pub labels: Vec<Label>,
 }
@@ -45,8 +45,8 @@ pub enum SaveOutcome {
     },
     /// These bytes are what these labels already have.
     Unchanged { revision: u64, digest: Digest },
-    /// Another published API claims the same context.
-    ContextTaken { by: String },
+    /// Another published API claims the same route.
+    RouteTaken { route: String, by: String },
     /// An API of this name, version and tenant is published under another id.
     NameTaken { api_id: String },
 }
@@ -54,7 +54,7 @@ pub enum SaveOutcome {
 impl SaveOutcome {
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::ContextTaken { .. } | Self::NameTaken { .. })
+        matches!(self, Self::RouteTaken { .. } | Self::NameTaken { .. })
     }
 }
 
@@ -80,9 +80,13 @@ impl Store {
         now: i64,
     ) -> Result<Vec<SaveOutcome>, StoreError> {
         let mut tx = self.write.begin_with("BEGIN IMMEDIATE").await?;
+        let mut refusals = routes::refusals(&mut tx, batch).await?;
         let mut outcomes = Vec::with_capacity(batch.len());
-        for save in batch {
-            outcomes.push(self.save_one(&mut tx, save, now).await?);
+        for (index, save) in batch.iter().enumerate() {
+            outcomes.push(match refusals.remove(&index) {
+                Some(refusal) => refusal,
+                None => self.save_one(&mut tx, save, now).await?,
+            });
         }
         let refused = outcomes.iter().any(SaveOutcome::is_refusal);
         if mode == SaveMode::DryRun || (mode == SaveMode::Atomic && refused) {
@@ -130,7 +134,7 @@ impl Store {
             revision: revision + 1,
             now,
         };
-        self.write_revision(&mut tx, &change, "").await?;
+        self.write_revision(&mut tx, &change, &[]).await?;
         let standing = self.standing(&mut tx, &api_id).await?;
         let labels = standing
             .into_iter()
@@ -149,9 +153,6 @@ impl Store {
         now: i64,
     ) -> Result<SaveOutcome, StoreError> {
         let artifact = &save.artifact;
-        if let Some(outcome) = refusal(tx, save).await? {
-            return Ok(outcome);
-        }
         let digest = Digest::of(save.text.as_bytes());
         let before = newest(tx, &artifact.api_id).await?;
         let standing = self.standing(tx, &artifact.api_id).await?;
@@ -197,7 +198,7 @@ impl Store {
             now,
         };
         if same_bytes.is_none() {
-            self.write_revision(tx, &change, &save.context).await?;
+            self.write_revision(tx, &change, &save.routes).await?;
         }
         let removal = artifact.to_removal();
         let removal_text = removal
@@ -247,7 +248,7 @@ impl Store {
         &self,
         tx: &mut Transaction<'_, Sqlite>,
         change: &Change<'_>,
-        context: &str,
+        routes: &[String],
     ) -> Result<(), StoreError> {
         let artifact = change.artifact;
         sqlx::query(sql::UPSERT_DETAILS)
@@ -260,7 +261,6 @@ impl Store {
             .await?;
         sqlx::query(sql::UPSERT_API)
             .bind(&artifact.api_id)
-            .bind(context)
             .bind(change.instruction.as_str())
             .bind(signed(change.revision))
             .bind(change.digest.to_string())
@@ -268,6 +268,7 @@ impl Store {
             .bind(change.now)
             .execute(&mut **tx)
             .await?;
+        routes::write(tx, &artifact.api_id, routes).await?;
         sqlx::query(sql::INSERT_REVISION)
             .bind(&artifact.api_id)
             .bind(signed(change.revision))
@@ -356,40 +357,8 @@ struct Change<'a> {
     now: i64,
 }
 
-async fn refusal(
-    tx: &mut Transaction<'_, Sqlite>,
-    save: &Save,
-) -> Result<Option<SaveOutcome>, StoreError> {
-    let artifact = &save.artifact;
-    if !save.context.is_empty() {
-        let taken = sqlx::query(sql::API_BY_CONTEXT)
-            .bind(&save.context)
-            .bind(&artifact.api_id)
-            .fetch_optional(&mut **tx)
-            .await?;
-        if let Some(row) = taken {
-            let by = format!(
-                "{} {} (id {})",
-                row.try_get::<&str, _>(1)?,
-                row.try_get::<&str, _>(2)?,
-                row.try_get::<&str, _>(0)?
-            );
-            return Ok(Some(SaveOutcome::ContextTaken { by }));
-        }
-    }
-    let named = published_by_name(
-        tx,
-        &artifact.name,
-        &artifact.version,
-        &artifact.tenant_domain,
-        &artifact.api_id,
-    )
-    .await?;
-    Ok(named.map(|api_id| SaveOutcome::NameTaken { api_id }))
-}
-
 /// The id under which an API is published, other than `except`.
-async fn published_by_name(
+pub(crate) async fn published_by_name(
     tx: &mut Transaction<'_, Sqlite>,
     name: &str,
     version: &str,

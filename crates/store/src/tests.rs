@@ -45,7 +45,7 @@ fn save(name: &str, content: &str, labels: &[&str]) -> Save {
     Save {
         text: artifact.to_text().unwrap(),
         artifact,
-        context: format!("/{name}"),
+        routes: vec![format!("/{name}")],
         labels: labels.iter().map(|name| label(name)).collect(),
     }
 }
@@ -213,7 +213,7 @@ async fn remove_leaves_tombstones_and_frees_name_and_context() {
             .is_none()
     );
     let mut other = save("b", "1", &["L1"]);
-    other.context = "/a".into();
+    other.routes = vec!["/a".into()];
     assert!(matches!(
         saved(&store, other).await,
         SaveOutcome::Saved { created: true, .. }
@@ -230,16 +230,17 @@ async fn a_context_or_name_belongs_to_one_api() {
     } = fixture().await;
     saved(&store, save("a", "1", &["L1"])).await;
     let mut other = save("b", "1", &["L2"]);
-    other.context = "/a".into();
+    other.routes = vec!["/a".into()];
     let outcome = saved(&store, other).await;
     assert_eq!(
         outcome,
-        SaveOutcome::ContextTaken {
+        SaveOutcome::RouteTaken {
+            route: "/a".into(),
             by: "a 1 (id id-a)".into()
         }
     );
     let mut other = save("a", "1", &["L1"]);
-    other.context = "/elsewhere".into();
+    other.routes = vec!["/elsewhere".into()];
     other.artifact.api_id = "another".into();
     let outcome = saved(&store, other).await;
     assert_eq!(
@@ -258,7 +259,7 @@ async fn atomic_and_dry_run_leave_nothing_behind() {
     } = fixture().await;
     saved(&store, save("a", "1", &["L1"])).await;
     let mut bad = save("bad", "1", &["L1"]);
-    bad.context = "/a".into();
+    bad.routes = vec!["/a".into()];
     let batch = [save("b", "1", &["L1"]), bad];
     for mode in [SaveMode::Atomic, SaveMode::DryRun] {
         let outcomes = store.save(&batch, mode, 10).await.unwrap();
@@ -492,4 +493,51 @@ async fn a_damaged_artifact_does_not_hold_up_the_log() {
         .map(|entry| entry.is_genuine())
         .collect();
     assert_eq!(genuine, [false, true]);
+}
+
+#[tokio::test]
+async fn what_counts_is_who_has_which_route_after_the_batch() {
+    let Fixture {
+        store,
+        directory: _directory,
+    } = fixture().await;
+    let with_routes = |name: &str, content: &str, routes: &[&str]| {
+        let mut save = save(name, content, &["L1"]);
+        save.routes = routes.iter().map(|route| (*route).into()).collect();
+        save
+    };
+    let start = [
+        with_routes("a", "1", &["/a"]),
+        with_routes("b", "1", &["/b", "/default"]),
+    ];
+    store.save(&start, SaveMode::Each, 1).await.unwrap();
+    let refused = async |batch: &[Save]| {
+        let outcomes = store.save(batch, SaveMode::DryRun, 1).await.unwrap();
+        outcomes
+            .iter()
+            .map(SaveOutcome::is_refusal)
+            .collect::<Vec<_>>()
+    };
+    let exchange = [
+        with_routes("a", "2", &["/b"]),
+        with_routes("b", "2", &["/a"]),
+    ];
+    assert_eq!(refused(&exchange).await, [false, false]);
+    // The version-less route counts as the other does.
+    assert_eq!(
+        refused(&[with_routes("c", "1", &["/c", "/default"])]).await,
+        [true]
+    );
+    // a moves away, so c may have its place …
+    let follow = [
+        with_routes("c", "1", &["/a"]),
+        with_routes("a", "2", &["/new"]),
+    ];
+    assert_eq!(refused(&follow).await, [false, false]);
+    // … unless a has to stay.
+    let blocked = [
+        with_routes("c", "1", &["/a"]),
+        with_routes("a", "2", &["/b"]),
+    ];
+    assert_eq!(refused(&blocked).await, [true, true]);
 }

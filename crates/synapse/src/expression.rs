@@ -20,6 +20,9 @@ pub enum Scope {
     Url,
 }
 
+/// Names that the original computes and this engine does not.
+const COMPUTED: [&str; 4] = ["SYSTEM_DATE", "From", "Action", "FAULT"];
+
 impl Scope {
     /// The scope of a `scope` attribute or of `get-property`'s first argument.
     #[must_use]
@@ -413,6 +416,9 @@ fn function(name: &str, arguments: Vec<Expression>) -> Result<Expression, Expres
     let mut next = || arguments.next().map(Box::new);
     match (local, count) {
         ("get-property", 1) => match next().map(|argument| *argument) {
+            Some(Expression::Literal(property)) if COMPUTED.contains(&property.as_str()) => {
+                Err(unsupported(&format!("get-property('{property}')")))
+            }
             Some(Expression::Literal(property)) => {
                 Ok(Expression::Property(Scope::Default, property))
             }

@@ -12,6 +12,7 @@ use http::header::{
 };
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -36,7 +37,7 @@ pub enum BackEndPolicy {
     Sandbox {
         sample: SocketAddr,
         /// The loopback ports under which artifacts know it.
-        known_ports: &'static [u16],
+        known_ports: [u16; 3],
     },
 }
 
@@ -104,7 +105,6 @@ impl BackEnds {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(60))
-            .retry_canceled_requests(false)
             .build(https);
         Ok(Self {
             client,
@@ -147,12 +147,22 @@ impl BackEnds {
             .ok_or_else(|| bad("its address names no host"))?;
         let mut headers = call.headers;
         strip_hop_by_hop(&mut headers);
-        let host = HeaderValue::try_from(authority.as_str()).map_err(|_| bad("bad host"))?;
+        // Never the user name and password that the address may hold.
+        let named = authority.as_str();
+        let named = named.rsplit_once('@').map_or(named, |(_, host)| host);
+        let host = call.host.as_deref().unwrap_or(named);
+        let host = HeaderValue::try_from(host).map_err(|_| bad("bad host"))?;
         headers.insert(HOST, host);
         // The client has its 100 by now, and the back end gets the body without asking.
         headers.remove(EXPECT);
         if call.body == Body::Empty {
             headers.remove(CONTENT_LENGTH);
+            if ["POST", "PUT", "PATCH"].contains(&call.method.as_str()) {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
+        } else if body.size_hint().exact().is_none() {
+            // Without it the client library sends no body of unknown length with a GET.
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let mut request = Request::new(body);
         *request.method_mut() = call.method.parse().map_err(|_| bad("bad method"))?;
@@ -266,7 +276,7 @@ mod tests {
             Duration::from_secs(1),
             BackEndPolicy::Sandbox {
                 sample: "127.0.0.1:7000".parse().unwrap(),
-                known_ports: &[9580],
+                known_ports: [9580, 9443, 9443],
             },
             Vec::new(),
         )

@@ -1,6 +1,5 @@
 //! One request: dispatch, mediate, call back ends, answer.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -48,8 +47,24 @@ impl Gateway {
         &self,
         request: Request<Incoming>,
         https: bool,
-        client: SocketAddr,
     ) -> Response<StreamBody> {
+        let is_head = request.method() == http::Method::HEAD;
+        let mut answer = self.answer(request, https).await;
+        let status = answer.status();
+        if is_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
+            // No body may follow these; a HEAD still tells how long it would have been.
+            if is_head
+                && let Some(length) = answer.body().size_hint().exact()
+                && length > 0
+            {
+                answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+            }
+            *answer.body_mut() = body::empty();
+        }
+        answer
+    }
+
+    async fn answer(&self, request: Request<Incoming>, https: bool) -> Response<StreamBody> {
         if self.waits_for_sync && !self.progress.borrow().missing.is_empty() {
             let mut answer = made(mediate::engine_answer(
                 503,
@@ -102,8 +117,7 @@ impl Gateway {
                     has_body,
                 };
                 let body = has_body.then_some(incoming);
-                self.mediate(&deployment, start, request, client, body)
-                    .await
+                self.mediate(&deployment, start, request, body).await
             }
         };
         if traced {
@@ -118,7 +132,6 @@ impl Gateway {
         deployment: &Deployment,
         target: Target<'_>,
         request: mediate::Request<'_>,
-        client: SocketAddr,
         mut request_body: Option<Incoming>,
     ) -> Response<StreamBody> {
         let number = self.messages.fetch_add(1, Ordering::Relaxed);
@@ -127,7 +140,6 @@ impl Gateway {
             http_port: self.http_port,
             https_port: self.https_port,
             message_id: format!("urn:lockstep:{:x}:{number}", self.started),
-            client: client.ip().to_string(),
         };
         let plan = Arc::clone(&deployment.plan);
         let (mut exchange, mut step) = Exchange::start(plan, target, request, environment);

@@ -1,7 +1,9 @@
 //! Accepting connections, HTTP and HTTPS, until shutdown; then requests in flight may end.
 
+use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -137,9 +139,12 @@ async fn connection<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let spoke = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&spoke);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        heard.store(true, Ordering::Relaxed);
         let gateway = gateway.clone();
-        async move { Ok::<_, std::convert::Infallible>(gateway.handle(request, https, client).await) }
+        async move { Ok::<_, Infallible>(gateway.handle(request, https).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -150,9 +155,22 @@ async fn connection<S>(
     builder
         .http2()
         .timer(TokioTimer::new())
+        .keep_alive_interval(Some(Duration::from_secs(30)))
         .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection.into_owned()).await {
+    let mut served = std::pin::pin!(watcher.watch(connection.into_owned()));
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        // The header timeout starts with the first byte; this one covers clients that send none.
+        () = tokio::time::sleep(limits.header_timeout) => {
+            if !spoke.load(Ordering::Relaxed) {
+                tracing::debug!(%client, "a client that sent nothing is cut");
+                return;
+            }
+            served.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, %client, "connection ended early");
     }
 }

@@ -24,9 +24,8 @@ use crate::sample_back_end;
 /// Ports of neighbouring gateways are this far apart, so that 8243 + 10 i never meets 8280.
 const PORT_STEP: u16 = 10;
 
-/// Loopback ports at which artifacts expect the sample back end: its own, and API Manager's
-/// management port, where WSO2's samples have theirs.
-const KNOWN_PORTS: [u16; 2] = [sample_back_end::PORT, 9443];
+/// API Manager's management port, where WSO2's own sample back ends are.
+const WSO2_SAMPLES_PORT: u16 = 9443;
 
 /// What is known about a gateway of the cluster.
 #[derive(Clone, Debug)]
@@ -100,7 +99,11 @@ impl Cluster {
             BackEndChoice::Real => BackEndPolicy::Real,
             BackEndChoice::Sandbox => BackEndPolicy::Sandbox {
                 sample,
-                known_ports: &KNOWN_PORTS,
+                known_ports: [
+                    sample_back_end::PORT,
+                    WSO2_SAMPLES_PORT,
+                    management.address.port(),
+                ],
             },
         };
         for index in 0..gateways {

@@ -15,6 +15,11 @@ use crate::dispatch::{
 use crate::plan::{ApiPlan, Flow, KeyType, ResourcePlan};
 use crate::xml::Element;
 
+/// Resources of one API.
+const MAX_RESOURCES: usize = 10_000;
+/// Characters of a context; the column that holds it has no more.
+const MAX_CONTEXT: usize = 1000;
+
 impl Compiler<'_> {
     /// `None` when the API is refused; the findings say why.
     pub(super) fn api(&mut self, api: &Element, place: &Place<'_>, text: &str) -> Option<ApiPlan> {
@@ -25,6 +30,15 @@ impl Compiler<'_> {
         }
         let mut route = self.route(api, place)?;
         let mut resources = Vec::new();
+        let count = api
+            .elements()
+            .filter(|child| child.name == "resource")
+            .count();
+        if count > MAX_RESOURCES {
+            let message = format!("has {count} resources, at most {MAX_RESOURCES} are served");
+            self.findings.refuse(place, message);
+            return None;
+        }
         let mut key_types = (false, false);
         let mut by_pattern: HashMap<String, Vec<usize>> = HashMap::new();
         for (place, child) in place.children(api) {
@@ -88,6 +102,19 @@ impl Compiler<'_> {
                 .refuse(place, "an API needs the attributes name and context");
             return None;
         };
+        let length = context.chars().count();
+        if length > MAX_CONTEXT {
+            let message = format!("the context has {length} characters, at most {MAX_CONTEXT}");
+            self.findings.refuse(place, message);
+            return None;
+        }
+        if let Some(character) = context.chars().find(|c| !in_request_target(*c)) {
+            let message = format!(
+                "the context holds {character:?}, which no request target can hold; \
+                 no request reaches this API"
+            );
+            self.findings.add(Severity::NotExecuted, place, message);
+        }
         let version = api.set_attribute("version");
         let strategy = match (version, api.set_attribute("version-type")) {
             (None, None) => VersionStrategy::None,
@@ -279,6 +306,11 @@ impl Compiler<'_> {
             .filter_map(|name| self.sequence_names.get(&name).copied())
             .collect()
     }
+}
+
+/// Whether a context with this character can match: a request target is compared as it is sent.
+fn in_request_target(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=:@/{}".contains(character)
 }
 
 /// The pattern as Synapse stores it, each kind for itself.

@@ -16,6 +16,18 @@ use crate::plan::{
 };
 use crate::xml::Element;
 
+/// Regular expressions of one artifact, and the memory that the program of one may take.
+const MAX_REGEXES: usize = 4000;
+const REGEX_BYTES: usize = 128 * 1024;
+
+/// Properties by which artifacts steer the original transport and which have no effect here.
+const WITHOUT_EFFECT: [&str; 4] = [
+    "POST_TO_URI",
+    "FORCE_HTTP_1.0",
+    "DISABLE_CHUNKING",
+    "NO_KEEPALIVE",
+];
+
 impl Compiler<'_> {
     /// The mediators inside an element.
     pub(super) fn block(&mut self, parent: &Element, place: &Place<'_>, text: &str) -> Block {
@@ -85,6 +97,17 @@ impl Compiler<'_> {
         let Some(scope) = Scope::parse(written) else {
             return Some(self.not_executed(place, &format!("property scope {written:?}")));
         };
+        if scope == Scope::Axis2 && WITHOUT_EFFECT.contains(&name) {
+            let message = format!("property {name} has no effect on this gateway's transport");
+            self.findings.add(Severity::Ignored, place, message);
+        }
+        if element.set_attribute("pattern").is_some() {
+            return Some(self.not_executed(place, &format!("property {name} with a pattern")));
+        }
+        if matches!(element.set_attribute("type"), Some("OM" | "JSON")) {
+            let what = format!("property {name} of type OM or JSON");
+            return Some(self.not_executed(place, &what));
+        }
         if element.set_attribute("action") == Some("remove") {
             return Some(Mediator::Property(Property {
                 name: name.to_owned(),
@@ -134,8 +157,13 @@ impl Compiler<'_> {
 
     /// A regular expression that has to match the whole text, as `Matcher.matches` does.
     fn whole(&mut self, place: &Place<'_>, pattern: &str) -> Result<Regex, Mediator> {
+        self.regexes += 1;
+        if self.regexes > MAX_REGEXES {
+            let what = format!("regular expression number {}", self.regexes);
+            return Err(self.not_executed(place, &what));
+        }
         RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
-            .size_limit(1 << 20)
+            .size_limit(REGEX_BYTES)
             .build()
             .map_err(|_| self.not_executed(place, &format!("regular expression {pattern:?}")))
     }

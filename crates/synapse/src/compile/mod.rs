@@ -26,9 +26,9 @@ pub struct Compilation {
     pub plan: Option<Arc<Plan>>,
     /// In the order in which the artifact's members are read.
     pub findings: Vec<Finding>,
-    /// The route that the API claims: its context, and the version behind a blank where it is
-    /// matched in the URL. Two APIs with the same claim exclude each other.
-    pub claim: String,
+    /// The routes that the artifact claims: the API's, then that of the version-less API. Two
+    /// artifacts with a claim in common exclude each other.
+    pub claims: Vec<String>,
 }
 
 /// Compiles an artifact. Pure, and as fast as reading its XML.
@@ -36,11 +36,7 @@ pub struct Compilation {
 pub fn compile(artifact: &Artifact, limits: &Limits) -> Compilation {
     let mut findings = Findings::default();
     let plan = build(artifact, limits, &mut findings);
-    let claim = plan
-        .apis
-        .first()
-        .map(|api| claim(&api.route))
-        .unwrap_or_default();
+    let claims = plan.claims();
     let refused = findings
         .list
         .iter()
@@ -48,13 +44,20 @@ pub fn compile(artifact: &Artifact, limits: &Limits) -> Compilation {
     Compilation {
         plan: (!refused).then(|| Arc::new(plan)),
         findings: findings.list,
-        claim,
+        claims,
     }
 }
 
-/// The claim of one route, see [`Compilation::claim`].
-#[must_use]
-pub fn claim(route: &crate::dispatch::ApiRoute) -> String {
+impl Plan {
+    /// The routes that the plan's APIs take, see [`Compilation::claims`].
+    #[must_use]
+    pub fn claims(&self) -> Vec<String> {
+        self.apis.iter().map(|api| claim(&api.route)).collect()
+    }
+}
+
+/// A route's context, and the version behind a blank where it is matched in the URL.
+fn claim(route: &crate::dispatch::ApiRoute) -> String {
     let context = match route.context() {
         "" => "/",
         context => context,
@@ -76,6 +79,8 @@ struct Compiler<'a> {
     /// Endpoints whose address is the message's To, and whether anything sets that.
     to_endpoints: Vec<String>,
     sets_to: bool,
+    /// Regular expressions so far: their programs take memory on every gateway.
+    regexes: usize,
 }
 
 impl Compiler<'_> {
@@ -140,6 +145,7 @@ fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan 
         namespaces: Vec::new(),
         to_endpoints: Vec::new(),
         sets_to: false,
+        regexes: 0,
     };
     let mut plan = Plan {
         local_entries: entries
@@ -210,6 +216,7 @@ fn documents(
     findings: &mut Findings,
 ) -> Vec<Document> {
     let mut documents: Vec<Document> = Vec::with_capacity(contents.len());
+    let mut keys = HashSet::new();
     for content in contents {
         let place = format!("{kind} {}", content.name);
         let root = match read(&content.content, limits) {
@@ -226,7 +233,7 @@ fn documents(
         };
         let attribute = if kind == "localEntry" { "key" } else { "name" };
         let key = root.set_attribute(attribute).unwrap_or(&content.name);
-        if documents.iter().any(|document| document.key == key) {
+        if !keys.insert(key.to_owned()) {
             findings.refuse(&place, format!("a second {kind} named {key}"));
             continue;
         }

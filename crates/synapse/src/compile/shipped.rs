@@ -18,7 +18,7 @@ const FAULT: &str = r#"<sequence name="fault">
     <format>{"code":"$1","type":"Status report","message":"Runtime Error","description":"$2"}</format>
     <args><arg expression="$ctx:ERROR_CODE"/><arg expression="$ctx:ERROR_MESSAGE"/></args>
   </payloadFactory>
-  <filter source="$ctx:CUSTOM_HTTP_SC" regex="[1-5][0-9][0-9]">
+  <filter source="$ctx:CUSTOM_HTTP_SC" regex="[2-5][0-9][0-9]">
     <then><property name="HTTP_SC" scope="axis2" expression="$ctx:CUSTOM_HTTP_SC"/></then>
     <else><property name="HTTP_SC" scope="axis2" value="500"/></else>
   </filter>
@@ -82,6 +82,7 @@ fn compiled(text: &str) -> Option<Arc<Sequence>> {
         namespaces: Vec::new(),
         to_endpoints: Vec::new(),
         sets_to: false,
+        regexes: 0,
     };
     let block = compiler.block(&root, &Place::root("sequence"), text);
     findings.list.is_empty().then(|| {

@@ -2,6 +2,8 @@
 //!
 //! Source of the rules: `ApiUtils.populateQueryParamsToMessageContext`.
 
+use std::collections::HashMap;
+
 use super::percent::{self, Plus};
 
 /// Why the query of a request could not be read; the engine answers such a request with 400.
@@ -26,6 +28,7 @@ pub fn query_parameters(target: &str) -> Result<Vec<(String, String)>, QueryErro
     let Some((_, query)) = target.split_once('?') else {
         return Ok(parameters);
     };
+    let mut known: HashMap<&str, usize> = HashMap::new();
     // Index of the parameter a piece without `=` belongs to.
     let mut current: Option<usize> = None;
     for piece in query.trim_end_matches('&').split('&') {
@@ -42,12 +45,14 @@ pub fn query_parameters(target: &str) -> Result<Vec<(String, String)>, QueryErro
             });
         };
         let value = value.into_owned();
-        let known = parameters.iter().position(|(known, _)| known == name);
-        match known.and_then(|index| parameters.get_mut(index)) {
-            Some(parameter) => parameter.1 = value,
-            None => parameters.push((name.to_owned(), value)),
+        let index = *known.entry(name).or_insert_with(|| {
+            parameters.push((name.to_owned(), String::new()));
+            parameters.len() - 1
+        });
+        if let Some((_, known)) = parameters.get_mut(index) {
+            *known = value;
         }
-        current = known.or_else(|| parameters.len().checked_sub(1));
+        current = Some(index);
     }
     Ok(parameters)
 }

@@ -1,5 +1,7 @@
 //! Answers that the engine itself gives, and the texts that mediators make.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -99,10 +101,14 @@ pub(super) fn needs_conversion(have: &str, wanted: &str) -> bool {
     matches!((kind(have), kind(wanted)), (Some(have), Some(wanted)) if have != wanted)
 }
 
-/// `$1`, `$2` … replaced by the arguments, escaped for the text that they stand in.
-pub(super) fn fill(format: &str, media: Media, arguments: &[String]) -> String {
+/// Bytes of a payload that a mediator makes.
+const MAX_PAYLOAD: usize = 64 * 1024 * 1024;
+
+/// `$1`, `$2` … replaced by the arguments, escaped for the text that they stand in. `None` when
+/// the text becomes too large.
+pub(super) fn fill(format: &str, media: Media, arguments: &[String]) -> Option<String> {
     if arguments.is_empty() {
-        return format.to_owned();
+        return Some(format.to_owned());
     }
     let mut text = String::with_capacity(format.len());
     let mut rest = format;
@@ -118,12 +124,15 @@ pub(super) fn fill(format: &str, media: Media, arguments: &[String]) -> String {
             Some(argument) => {
                 text.push_str(&escaped(argument, media));
                 rest = &rest[digits..];
+                if text.len() > MAX_PAYLOAD {
+                    return None;
+                }
             }
             None => text.push('$'),
         }
     }
     text.push_str(rest);
-    text
+    Some(text)
 }
 
 fn escaped(text: &str, media: Media) -> String {
@@ -137,43 +146,15 @@ fn escaped(text: &str, media: Media) -> String {
     }
 }
 
-/// Headers of a request that may stand in an answer made from it: the content type of a body
-/// that was kept or made, and headers of the answer's own that mediators have set.
-pub(super) fn without_request_headers(headers: HeaderMap, body: &Body) -> HeaderMap {
-    const REQUEST_ONLY: [&str; 17] = [
-        "host",
-        "user-agent",
-        "accept",
-        "accept-encoding",
-        "accept-language",
-        "authorization",
-        "cookie",
-        "content-length",
-        "expect",
-        "from",
-        "if-match",
-        "if-none-match",
-        "if-modified-since",
-        "max-forwards",
-        "origin",
-        "range",
-        "referer",
-    ];
-    let dropped = |name: &HeaderName| {
-        REQUEST_ONLY.contains(&name.as_str())
-            || name.as_str().starts_with("sec-")
-            || (*body == Body::Empty && name == CONTENT_TYPE)
-    };
+/// The headers of a request's message that go back to the client: those that mediators have set,
+/// and the content type of a body that is there. What the client sent is not echoed to it, and
+/// what was meant for a back end is not told to it.
+pub(super) fn own_headers(headers: HeaderMap, own: &HashSet<HeaderName>, body: &Body) -> HeaderMap {
     let mut kept = HeaderMap::new();
-    let mut current = None;
-    for (name, value) in headers {
-        if name.is_some() {
-            current = name;
-        }
-        if let Some(name) = &current
-            && !dropped(name)
-        {
-            kept.append(name.clone(), value);
+    for (name, value) in &headers {
+        let speaks_of_body = name == CONTENT_TYPE && *body != Body::Empty;
+        if own.contains(name) || speaks_of_body {
+            kept.append(name.clone(), value.clone());
         }
     }
     kept
@@ -187,14 +168,14 @@ mod tests {
     fn fills_arguments_escaped_for_their_text() {
         let arguments = ["a\"b".to_owned(), "<c>".to_owned()];
         assert_eq!(
-            fill("{\"x\":\"$1\"}", Media::Json, &arguments),
+            fill("{\"x\":\"$1\"}", Media::Json, &arguments).unwrap(),
             "{\"x\":\"a\\\"b\"}"
         );
         assert_eq!(
-            fill("<x>$2$3 $</x>", Media::Xml, &arguments),
+            fill("<x>$2$3 $</x>", Media::Xml, &arguments).unwrap(),
             "<x>&lt;c&gt;$3 $</x>"
         );
-        assert_eq!(fill("$1$2", Media::Text, &arguments), "a\"b<c>");
+        assert_eq!(fill("$1$2", Media::Text, &arguments).unwrap(), "a\"b<c>");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::answers::not_executed;
 use super::exchange::{BackendCall, Exchange, Fault, Step};
+use super::run::MAX_CALLS;
 use crate::expression::Scope;
 use crate::plan::{Address, Endpoint, EndpointRef};
 
@@ -14,6 +15,11 @@ impl Exchange {
             EndpointRef::Own(index) => plan.endpoints.get(*index).ok_or_else(|| missing("?"))?,
             EndpointRef::Missing(key) => return Err(missing(key)),
         };
+        self.calls += 1;
+        if self.calls > MAX_CALLS {
+            let message = format!("more than {MAX_CALLS} back-end calls for one request");
+            return Err(Fault::new(0, message));
+        }
         let postfix = self
             .property(Scope::Axis2, "REST_URL_POSTFIX")
             .unwrap_or_default();
@@ -61,6 +67,7 @@ impl Exchange {
             timeout: endpoint.timeout,
             discard: endpoint.discard,
             endpoint: endpoint.name.clone(),
+            host: self.property(Scope::Axis2, "REQUEST_HOST_HEADER"),
         })))
     }
 }

@@ -1,6 +1,6 @@
 //! One request on its way through one API: the message context.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +44,6 @@ pub struct Environment {
     pub http_port: u16,
     pub https_port: u16,
     pub message_id: String,
-    pub client: String,
 }
 
 /// What to do next.
@@ -67,6 +66,8 @@ pub struct BackendCall {
     pub discard: bool,
     /// The endpoint's name, for logs.
     pub endpoint: String,
+    /// REQUEST_HOST_HEADER: the Host header, where it is not the address's.
+    pub host: Option<String>,
 }
 
 /// The head of a back end's response.
@@ -108,7 +109,6 @@ impl Fault {
     pub const SENDING_FAILED: u32 = 101_500;
     pub const CONNECTION_FAILED: u32 = 101_503;
     pub const TIMEOUT: u32 = 101_504;
-    pub const CLOSED: u32 = 101_505;
     pub const CONNECTION_TIMEOUT: u32 = 101_508;
     pub const ENDPOINT_MISSING: u32 = 305_100;
 
@@ -140,6 +140,9 @@ pub(super) struct Message {
     pub(super) is_response: bool,
     /// Whether the headers are a back end's, and not still those of the request.
     pub(super) from_back_end: bool,
+    /// Headers that mediators have set since the message turned round or failed: of a request's
+    /// headers, only these travel back to the client.
+    pub(super) own_headers: HashSet<HeaderName>,
     /// WS-Addressing To, which `header` may remove or set.
     pub(super) to: Option<String>,
 }
@@ -173,8 +176,9 @@ pub struct Exchange {
     pub(super) operation: HashMap<String, String>,
     pub(super) frames: Vec<Frame>,
     pub(super) handlers: Vec<Handler>,
-    /// Mediators run so far, against loops.
+    /// Mediators run and calls made so far, against loops.
     pub(super) executed: usize,
+    pub(super) calls: usize,
     pub(super) logs: Vec<LogRecord>,
 }
 
@@ -248,6 +252,10 @@ impl Exchange {
                     self.default.remove(name);
                 }
             },
+            // The headers as a whole; removing the property removes them all.
+            Scope::Axis2 if name == "TRANSPORT_HEADERS" && value.is_none() => {
+                self.message.headers.clear();
+            }
             Scope::Axis2 | Scope::Axis2Client => match value {
                 Some(value) => {
                     self.axis2.insert(name.to_owned(), value);
@@ -277,9 +285,11 @@ impl Exchange {
         match value {
             None => {
                 self.message.headers.remove(&name);
+                self.message.own_headers.remove(&name);
             }
             Some(value) => {
                 if let Ok(value) = HeaderValue::try_from(value) {
+                    self.message.own_headers.insert(name.clone());
                     self.message.headers.insert(name, value);
                 }
             }

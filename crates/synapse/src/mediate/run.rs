@@ -15,13 +15,19 @@ use super::exchange::{
 use crate::dispatch::{ApiRoute, VersionStrategy};
 use crate::expression::Scope;
 use crate::plan::{
-    Condition, Flow, KeyType, Log, Mediator, Operand, PayloadFactory, Plan, Sequence, SequenceRef,
+    Condition, Flow, KeyType, Log, Mediator, Operand, PayloadFactory, Plan, Property, Sequence,
+    SequenceRef,
 };
 
 /// Blocks inside each other at run time; a sequence that calls itself ends here.
 const MAX_FRAMES: usize = 128;
 /// Mediators of one exchange; loops through send and fault end here.
 const MAX_EXECUTED: usize = 20_000;
+
+/// Back-end calls of one exchange.
+pub(super) const MAX_CALLS: usize = 16;
+/// Bytes of a property's value.
+const MAX_VALUE: usize = 1024 * 1024;
 
 /// What a mediator leaves to do.
 enum Flowing {
@@ -39,6 +45,12 @@ impl Exchange {
         request: Request<'_>,
         environment: Environment,
     ) -> (Self, Step) {
+        let host = request.headers.get(http::header::HOST);
+        let url_prefix = format!(
+            "{}://{}",
+            if request.https { "https" } else { "http" },
+            host.and_then(|host| host.to_str().ok()).unwrap_or_default()
+        );
         let mut exchange = Self {
             plan,
             api: target.api,
@@ -63,6 +75,7 @@ impl Exchange {
             frames: Vec::new(),
             handlers: Vec::new(),
             executed: 0,
+            calls: 0,
             logs: Vec::new(),
         };
         let plan = Arc::clone(&exchange.plan);
@@ -79,6 +92,7 @@ impl Exchange {
             &resource.pattern,
             target.rest_url_postfix,
             request.method,
+            &url_prefix,
         );
         for (name, value) in target.variables {
             exchange.default.insert(format!("uri.var.{name}"), value);
@@ -138,6 +152,8 @@ impl Exchange {
     /// Goes on after a failed call: the innermost fault handler runs.
     #[must_use]
     pub fn failed(&mut self, fault: Fault) -> Step {
+        // What was set for the back end is not for the client.
+        self.message.own_headers.clear();
         self.go_on(Flowing::Failed(fault))
     }
 
@@ -157,13 +173,17 @@ impl Exchange {
     fn respond_path(&mut self) -> Step {
         let plan = Arc::clone(&self.plan);
         self.frames.clear();
-        let Some(api) = plan.apis.get(self.api) else {
+        let found = plan
+            .apis
+            .get(self.api)
+            .and_then(|api| Some((api, api.resources.get(self.resource)?)));
+        let Some((api, resource)) = found else {
             return self.answer();
         };
-        let out = api
-            .resources
-            .get(self.resource)
-            .and_then(|resource| resource.out_sequence.as_ref());
+        // The resource handles faults of the response as it handles those of the request.
+        self.handlers.clear();
+        self.push_flow_handler(&resource.fault_sequence);
+        let out = resource.out_sequence.as_ref();
         let entered = match out {
             None => {
                 self.enter_block(&Arc::from([Mediator::Respond]));
@@ -183,6 +203,7 @@ impl Exchange {
         pattern: &str,
         rest_url_postfix: &str,
         method: &str,
+        url_prefix: &str,
     ) {
         let version = match route.version() {
             VersionStrategy::None => "",
@@ -197,6 +218,7 @@ impl Exchange {
             ("SYNAPSE_REST_API_VERSION", version),
             ("REST_API_CONTEXT", context),
             ("REST_METHOD", method),
+            ("REST_URL_PREFIX", url_prefix),
             ("API_ELECTED_RESOURCE", pattern),
             (
                 "REST_FULL_REQUEST_PATH",
@@ -344,25 +366,7 @@ impl Exchange {
 
     fn mediate(&mut self, mediator: &Mediator) -> Flowing {
         match mediator {
-            Mediator::Property(property) => {
-                match &property.value {
-                    None => self.set_property(property.scope, &property.name, None),
-                    Some(operand) => match (self.operand(operand), property.scope) {
-                        (Some(value), scope) => {
-                            self.set_property(scope, &property.name, Some(value));
-                        }
-                        (None, Scope::Transport) => {
-                            self.set_property(
-                                Scope::Transport,
-                                &property.name,
-                                Some(String::new()),
-                            );
-                        }
-                        (None, _) => {}
-                    },
-                }
-                Flowing::On
-            }
+            Mediator::Property(property) => self.run_property(property),
             Mediator::Filter(filter) => {
                 let holds = {
                     let lookup = |scope: Scope, name: &str| self.property(scope, name);
@@ -437,12 +441,29 @@ impl Exchange {
                 self.message.to = self.operand(operand);
                 Flowing::On
             }
-            Mediator::PayloadFactory(factory) => {
-                self.make_payload(factory);
-                Flowing::On
-            }
+            Mediator::PayloadFactory(factory) => self.make_payload(factory),
             Mediator::NotExecuted(element) => Flowing::Done(not_executed(element)),
         }
+    }
+
+    /// Sets or removes a property. A value that is not there leaves the property as it is, but
+    /// empties a header (`PropertyMediator`).
+    fn run_property(&mut self, property: &Property) -> Flowing {
+        let value = match (&property.value, property.scope) {
+            (None, _) => None,
+            (Some(operand), scope) => match (self.operand(operand), scope) {
+                (Some(value), _) => Some(value),
+                (None, Scope::Transport) => Some(String::new()),
+                (None, _) => return Flowing::On,
+            },
+        };
+        // Properties that double themselves must not eat the gateway's memory.
+        if value.as_ref().is_some_and(|value| value.len() > MAX_VALUE) {
+            let message = format!("the value of property {} is too large", property.name);
+            return Flowing::Failed(Fault::new(0, message));
+        }
+        self.set_property(property.scope, &property.name, value);
+        Flowing::On
     }
 
     fn enter_block(&mut self, block: &crate::plan::Block) {
@@ -483,15 +504,23 @@ impl Exchange {
         });
     }
 
-    fn make_payload(&mut self, factory: &PayloadFactory) {
+    fn make_payload(&mut self, factory: &PayloadFactory) -> Flowing {
         let arguments: Vec<String> = factory
             .arguments
             .iter()
             .map(|operand| self.operand(operand).unwrap_or_default())
             .collect();
-        let text = super::answers::fill(&factory.format, factory.media, &arguments);
+        let Some(text) = super::answers::fill(&factory.format, factory.media, &arguments) else {
+            return Flowing::Failed(Fault::new(0, "the payload is too large"));
+        };
         self.message.body = Body::Bytes(Bytes::from(text));
-        self.message.content_type = Some(factory.media.content_type().to_owned());
+        // The original announces the made type in both properties (`PayloadFactoryMediator`).
+        let content_type = factory.media.content_type();
+        for name in ["messageType", "ContentType"] {
+            self.axis2.insert(name.to_owned(), content_type.to_owned());
+        }
+        self.message.content_type = Some(content_type.to_owned());
+        Flowing::On
     }
 
     /// Nothing was sent: 202, or the status that was set (`ServerWorker.sendAck`).
@@ -513,7 +542,7 @@ impl Exchange {
         self.axis2
             .get("HTTP_SC")
             .and_then(|text| text.trim().parse().ok())
-            .filter(|status| (200..=599).contains(status))
+            .filter(|status| (200..=999).contains(status))
     }
 
     /// Sends the current message to the client.
@@ -523,8 +552,7 @@ impl Exchange {
             Err(step) => return step,
         };
         if !self.message.from_back_end {
-            // A request that turns round keeps none of the headers that spoke of the request.
-            headers = super::answers::without_request_headers(headers, &body);
+            headers = super::answers::own_headers(headers, &self.message.own_headers, &body);
         }
         Step::Answer(Box::new(Answer {
             status: self.status().unwrap_or(200),

@@ -54,7 +54,6 @@ fn start(artifact: &Artifact, body: bool) -> (Exchange, Step) {
         http_port: 8280,
         https_port: 8243,
         message_id: "m".into(),
-        client: "127.0.0.1".into(),
     };
     Exchange::start(plan, target, request, environment)
 }
@@ -226,6 +225,54 @@ fn a_sequence_handles_its_own_faults_first() {
     ];
     let (mut exchange, _) = start(&own, false);
     assert_eq!(answer(exchange.failed(Fault::new(101_500, "x"))).0, 555);
+}
+
+#[test]
+fn what_was_set_for_the_back_end_is_not_told_to_the_client() {
+    let resource = format!(
+        "<inSequence><property name='X-Key' scope='transport' value='secret'/>\
+         <property name='messageType' scope='axis2' value='text/xml'/>{}",
+        SEND.trim_start_matches("<inSequence>")
+    );
+    let (mut exchange, step) = start(&artifact(&resource), false);
+    assert_eq!(call(step).headers["x-key"], "secret");
+    let (status, headers, _) = answer(exchange.failed(Fault::new(101_503, "gone")));
+    assert_eq!(status, 500);
+    assert!(headers.get("x-key").is_none());
+    assert!(headers.get("x-in").is_none());
+}
+
+#[test]
+fn the_response_path_has_the_resource_s_fault_handler_again() {
+    let resource = format!("{SEND}<outSequence><sequence key='nowhere'/></outSequence>");
+    let (mut exchange, _) = start(&artifact(&resource), false);
+    let (status, _, body) = answer(exchange.response(respond_with(200)));
+    assert_eq!(status, 500);
+    assert!(body.contains("Status report"), "{body}");
+}
+
+#[test]
+fn sending_from_the_response_path_ends() {
+    let out = format!("{SEND}{}", SEND.replace("inSequence", "outSequence"));
+    let (mut exchange, mut step) = start(&artifact(&out), false);
+    let mut calls = 0;
+    while let Step::Call(_) = step {
+        calls += 1;
+        step = exchange.response(respond_with(200));
+    }
+    assert_eq!(calls, 16);
+    assert!(answer(step).2.contains("more than 16 back-end calls"));
+}
+
+#[test]
+fn a_property_that_doubles_itself_is_stopped() {
+    let double = "<property name='x' expression=\"fn:concat($ctx:x,$ctx:x)\"/>";
+    let resource = format!(
+        "<inSequence><property name='x' value='0123456789'/>{}<respond/></inSequence>",
+        double.repeat(40)
+    );
+    let (_, step) = start(&artifact(&resource), false);
+    assert!(answer(step).2.contains("property x is too large"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Comments and processing instructions are dropped wherever they stand: the ones behind the
 //! root of generated artifacts can hold credentials.
 
+use std::cell::Cell;
 use std::fmt;
 
 use quick_xml::Reader;
@@ -214,8 +215,14 @@ impl Reading<'_> {
                 let most = self.limits.attributes;
                 return Err(self.error(at, format!("more than {most} attributes")));
             }
-            let attribute =
-                attribute.map_err(|error| self.error(at, format!("not well-formed: {error}")))?;
+            let attribute = attribute.map_err(|error| {
+                // The library's own position counts from the start of the tag.
+                let rule = error.to_string();
+                let rule = rule
+                    .split_once(": ")
+                    .map_or(rule.as_str(), |(_, rule)| rule);
+                self.error(at, format!("not well-formed: in an attribute: {rule}"))
+            })?;
             let name = attribute.key.as_ref().to_owned();
             if !is_name(&name) {
                 return Err(self.error(at, "not well-formed: bad attribute name"));
@@ -350,30 +357,37 @@ fn separated(tag: &BytesStart<'_>) -> bool {
     true
 }
 
-/// Byte offsets as lines and columns.
+/// Byte offsets as lines and columns. Reading asks for them in order, so each is counted from the
+/// one before it.
 struct Places<'a> {
     text: &'a str,
-    lines: Vec<usize>,
+    last: Cell<(usize, usize, usize)>,
 }
 
 impl<'a> Places<'a> {
     fn new(text: &'a str) -> Self {
-        let starts = text.match_indices('\n').map(|(at, _)| at + 1);
         Self {
             text,
-            lines: std::iter::once(0).chain(starts).collect(),
+            last: Cell::new((0, 1, 1)),
         }
     }
 
     fn of(&self, at: usize) -> (usize, usize) {
         let at = at.min(self.text.len());
-        let line = self.lines.partition_point(|start| *start <= at).max(1);
-        let start = self.lines.get(line - 1).copied().unwrap_or(0);
-        let column = self
-            .text
-            .get(start..at)
-            .map_or(at - start, |before| before.chars().count());
-        (line, column + 1)
+        let (mut from, mut line, mut column) = self.last.get();
+        if at < from {
+            (from, line, column) = (0, 1, 1);
+        }
+        for character in self.text.get(from..at).unwrap_or_default().chars() {
+            if character == '\n' {
+                line += 1;
+                column = 1;
+            } else {
+                column += 1;
+            }
+        }
+        self.last.set((at, line, column));
+        (line, column)
     }
 }
 

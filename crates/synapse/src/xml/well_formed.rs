@@ -1,5 +1,7 @@
 //! The rules of XML 1.0 (and of namespaces) that the event reader leaves to its user.
 
+use std::collections::HashMap;
+
 /// A name of an element or attribute: letters, digits, `.`, `-`, `_` and at most one `:` inside.
 pub(super) fn is_name(name: &str) -> bool {
     let mut parts = 0;
@@ -24,22 +26,29 @@ pub(super) fn is_char(character: char) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Prefixes {
     declared: Vec<(usize, String)>,
+    /// How often each prefix is declared around the current point.
+    known: HashMap<String, usize>,
 }
 
 impl Prefixes {
     pub(super) fn declare(&mut self, depth: usize, prefix: &str) {
         self.declared.push((depth, prefix.to_owned()));
+        *self.known.entry(prefix.to_owned()).or_default() += 1;
     }
 
     /// Forgets what was declared at `depth` or below.
     pub(super) fn leave(&mut self, depth: usize) {
         while self.declared.last().is_some_and(|(at, _)| *at >= depth) {
-            self.declared.pop();
+            if let Some((_, prefix)) = self.declared.pop()
+                && let Some(count) = self.known.get_mut(&prefix)
+            {
+                *count -= 1;
+            }
         }
     }
 
     pub(super) fn knows(&self, prefix: &str) -> bool {
-        matches!(prefix, "xml" | "xmlns") || self.declared.iter().any(|(_, known)| known == prefix)
+        matches!(prefix, "xml" | "xmlns") || self.known.get(prefix).is_some_and(|count| *count > 0)
     }
 }
 
