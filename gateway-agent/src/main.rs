@@ -7,6 +7,7 @@ use clap::Parser;
 use gateway_agent::Agent;
 use gateway_agent::data_plane::BackEndPolicy;
 use kit::config::Config;
+use kit::process::Sharing;
 
 /// Follows the label logs of a traffic manager and serves the APIs that they say.
 #[derive(Debug, Parser)]
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = kit::shutdown::on_signal()?;
-    kit::process::make_data_dir(&config)?;
+    let _in_use = kit::process::open_data_dir(&config, Sharing::WithOthers)?;
     let agent = Agent::start(&config, BackEndPolicy::Real, shutdown)?;
     kit::process::announce(
         "gateway-agent",

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use artifact::{Overview, PublishReport, PublishRequest, RemoveReport};
 use kit::config::Config;
 use kit::http_client::Trust;
+use kit::process::Usage;
 
 /// Where the management interfaces are, and whom to trust.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,6 +39,8 @@ pub struct Control {
 
 /// A publish checks and saves everything that it is sent before it answers.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(300);
+/// Ids of one overview request.
+const MAX_IDS: usize = 50;
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Control {
@@ -51,6 +54,17 @@ impl Control {
             config.traffic_manager_address()?.port()
         );
         let server = arguments.server.clone().unwrap_or(default);
+        for url in [Some(&server), arguments.publisher.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            let parsed = reqwest::Url::parse(url);
+            if !parsed.is_ok_and(|url| ["http", "https"].contains(&url.scheme())) {
+                bail!(Usage(format!(
+                    "{url:?} is not the URL of a server (https://HOST:PORT)"
+                )));
+            }
+        }
         let data_dir = arguments
             .data_dir
             .clone()
@@ -60,7 +74,7 @@ impl Control {
             None => Trust::platform_and_development(&data_dir),
         };
         Ok(Self {
-            client: kit::http_client::client(&trust)?,
+            client: kit::http_client::client(&trust).map_err(|error| Usage(error.to_string()))?,
             publisher: trimmed(arguments.publisher.as_ref().unwrap_or(&server)),
             server: trimmed(&server),
         })
@@ -99,7 +113,11 @@ impl Control {
     pub async fn overview(&self, ids: Option<&[String]>) -> anyhow::Result<Overview> {
         let url = format!("{}/api/lockstep/v1/overview", self.server);
         let mut request = self.client.get(&url).timeout(READ_TIMEOUT);
-        if let Some(ids) = ids {
+        // Ids that do not fit a URL: the caller picks its own out of all.
+        let fits = |ids: &&[String]| {
+            ids.len() <= MAX_IDS && ids.iter().all(|id| !id.contains(',') && id.len() < 64)
+        };
+        if let Some(ids) = ids.filter(fits) {
             request = request.query(&[("apiId", ids.join(","))]);
         }
         self.answer(request, &self.server).await

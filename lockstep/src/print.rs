@@ -69,6 +69,15 @@ fn outcome_word(outcome: Outcome) -> &'static str {
     }
 }
 
+/// A text from an artifact without what would steer a terminal.
+fn shown(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.replace(steers, "\u{fffd}")
+}
+
 fn table(header: Vec<&str>) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header(header);
@@ -88,9 +97,9 @@ pub fn publish_report(report: &PublishReport, verbose: bool) {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         rows.add_row(vec![
             outcome_word(result.outcome).to_owned(),
-            text(&result.name),
-            text(&result.version),
-            text(&result.context),
+            shown(&text(&result.name)),
+            shown(&text(&result.version)),
+            shown(&text(&result.context)),
             result.revision.map_or_else(String::new, |n| n.to_string()),
             result.source.clone(),
         ]);
@@ -181,10 +190,15 @@ pub fn findings(results: &[ArtifactResult], verbose: bool) {
 
 pub fn waited(waited: &Waited) {
     if waited.converged {
-        println!(
-            "deployed on {} gateway(s) after {} ms",
-            waited.gateways, waited.took
-        );
+        let told = match (waited.deployed, waited.undeployed) {
+            (0, 0) => "nothing to wait for".to_owned(),
+            (deployed, 0) => format!("deployed on {deployed} gateway(s)"),
+            (0, undeployed) => format!("undeployed on {undeployed} gateway(s)"),
+            (deployed, undeployed) => {
+                format!("deployed on {deployed} gateway(s), undeployed on {undeployed}")
+            }
+        };
+        println!("{told} after {} ms", waited.took);
         return;
     }
     println!("NOT converged after {} ms:", waited.took);
@@ -225,6 +239,7 @@ pub fn overview(overview: &Overview) {
         ]);
     }
     println!("{rows}");
+    let missing = |api| missing(api, &overview.gateways);
     for missing in overview.apis.iter().flat_map(missing) {
         let gateway = missing.gateway.as_deref().unwrap_or("(no gateway)");
         println!("{gateway}: {}: {}", missing.api, missing.reason);
@@ -240,11 +255,11 @@ pub fn api_table(overview: &Overview) -> Table {
     for api in &overview.apis {
         let labels: Vec<&str> = api.labels.iter().map(artifact::Label::as_str).collect();
         let mut row = vec![
-            api.name.clone(),
-            api.version.clone(),
-            api.tenant_domain.clone(),
+            shown(&api.name),
+            shown(&api.version),
+            shown(&api.tenant_domain),
             match api.instruction {
-                Instruction::Publish => api.context.clone(),
+                Instruction::Publish => shown(&api.context),
                 Instruction::Remove => "(removed)".to_owned(),
             },
             labels.join(", "),

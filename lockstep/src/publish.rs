@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use artifact::{
     ArtifactResult, DEFAULT_LABEL, Finding, Label, Outcome, PublishItem, PublishReport,
     PublishRequest,
@@ -51,28 +51,34 @@ pub struct PublishArguments {
     control: ControlArguments,
 }
 
-/// Artifacts of one request; a bar moves from request to request.
+/// Artifacts of one request, by number and by bytes; a bar moves from request to request.
 const CHUNK: usize = 50;
+const CHUNK_BYTES: usize = 16 * 1024 * 1024;
 
-/// Runs the command; exit code 2 when an input was rejected, 1 when waiting failed.
+/// Runs the command; exit code 2 when an input was rejected, 1 when sending or waiting failed.
 pub async fn run(arguments: PublishArguments) -> anyhow::Result<ExitCode> {
     let sources = read_paths(&arguments.paths);
     let control = Control::new(&arguments.control)?;
-    let (report, reached) = publish(&arguments, &control, sources).await?;
-    let waited = match arguments.wait {
-        Some(seconds) if reached => {
-            Some(wait_for(&control, &report, Duration::from_secs(seconds)).await?)
+    let (report, sent) = publish(&arguments, &control, sources).await;
+    // What is known is printed, whatever happens to the rest.
+    let waited = match (arguments.wait, &sent) {
+        (Some(seconds), Ok(true)) => {
+            let waited = wait_for(&control, &report, Duration::from_secs(seconds)).await;
+            waited.map(Some)
         }
-        _ => None,
+        _ => Ok(None),
     };
     if arguments.json {
+        let waited = waited.as_ref().ok();
         print::json(&serde_json::json!({"results": report.results, "waited": waited}))?;
     } else {
         print::publish_report(&report, arguments.verbose);
-        if let Some(waited) = &waited {
+        if let Ok(Some(waited)) = &waited {
             print::waited(waited);
         }
     }
+    sent?;
+    let waited = waited.context("cannot tell what the gateways have deployed")?;
     let rejected = report
         .results
         .iter()
@@ -86,100 +92,129 @@ pub async fn run(arguments: PublishArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Checks here, then sends what passed. The flag tells whether a server was asked.
+/// An artifact that passed the checks, and where its result goes.
+struct Passed {
+    place: usize,
+    item: PublishItem,
+    result: ArtifactResult,
+}
+
+/// Checks here, then sends what passed. Besides the report, in the order of the sources: whether
+/// a server was asked, or why sending ended early.
 async fn publish(
     arguments: &PublishArguments,
     control: &Control,
     sources: Sources,
-) -> anyhow::Result<(PublishReport, bool)> {
+) -> (PublishReport, anyhow::Result<bool>) {
     let quiet = arguments.json;
     if !sources.left_out.is_empty() && !quiet {
         print::left_out(&sources.left_out, arguments.verbose);
     }
-    // Results in the order of the sources: bad ones at once, the others when they are known.
     let mut results: Vec<Option<ArtifactResult>> = Vec::new();
     let mut items: Vec<PublishItem> = Vec::new();
     let mut places: Vec<usize> = Vec::new();
-    let mut said: HashMap<String, Vec<Finding>> = HashMap::new();
+    let mut said: HashMap<usize, Vec<Finding>> = HashMap::new();
     for source in sources.list {
         match source {
             Source::Bad { source, reason } => results.push(Some(rejected(source, reason))),
             Source::Artifact { item, findings } => {
+                said.insert(results.len(), findings);
                 places.push(results.len());
                 results.push(None);
-                said.insert(item.source.clone(), findings);
                 items.push(item);
             }
         }
     }
-    let mut checked = Vec::new();
-    for (result, (place, item)) in check_batch(&items)
-        .into_iter()
-        .zip(places.into_iter().zip(items))
-    {
+    let mut passed = Vec::new();
+    let checked = check_batch(&items).into_iter();
+    for (result, (place, item)) in checked.zip(places.into_iter().zip(items)) {
         match result {
-            Ok(fine) => checked.push((place, item, fine)),
+            Ok(fine) => passed.push(Passed {
+                place,
+                item,
+                result: fine.result(Outcome::NotSaved),
+            }),
             Err(result) => results[place] = Some(*result),
         }
     }
     let any_rejected = results.iter().flatten().count() > 0;
-    let mut reached = true;
-    if arguments.atomic && any_rejected && !arguments.dry_run {
-        for (place, _, fine) in checked {
-            results[place] = Some(fine.result(Outcome::NotSaved));
-        }
+    let sent = if arguments.atomic && any_rejected && !arguments.dry_run {
+        Ok(true)
     } else {
-        let size = if arguments.atomic { usize::MAX } else { CHUNK };
-        let bar = progress_bar(checked.len(), quiet);
-        for chunk in checked.chunks(size.min(checked.len().max(1))) {
-            let request = PublishRequest {
-                labels: arguments.labels.clone(),
-                atomic: arguments.atomic,
-                dry_run: arguments.dry_run,
-                items: chunk.iter().map(|(_, item, _)| item.clone()).collect(),
-            };
-            let answer = if reached {
-                control.publish(&request).await
-            } else {
-                Err(anyhow::anyhow!("not asked"))
-            };
-            match answer {
-                Ok(report) => {
-                    for ((place, _, _), result) in chunk.iter().zip(report.results) {
-                        results[*place] = Some(result);
-                    }
-                }
-                Err(error) if arguments.dry_run => {
-                    if reached && !quiet {
-                        print::note(&format!(
-                            "{error:#}\nChecked without a server: what would change is not known."
-                        ));
-                    }
-                    reached = false;
-                    for (place, _, fine) in chunk {
-                        results[*place] = Some(fine.result(Outcome::Checked));
-                    }
-                }
-                Err(error) => {
-                    bar.abandon();
-                    let saved = results.iter().flatten();
-                    let saved = saved
-                        .filter(|result| result.outcome == Outcome::Saved)
-                        .count();
-                    return Err(error).with_context(|| format!("published {saved} so far"));
+        send(arguments, control, &mut passed, quiet).await
+    };
+    for passed in passed {
+        results[passed.place] = Some(passed.result);
+    }
+    let mut report = PublishReport {
+        results: results.into_iter().flatten().collect(),
+    };
+    for (place, result) in report.results.iter_mut().enumerate() {
+        merge(
+            &mut result.findings,
+            said.remove(&place).unwrap_or_default(),
+        );
+    }
+    (report, sent)
+}
+
+/// Sends what passed, request by request; a dry run does without a server if there is none.
+async fn send(
+    arguments: &PublishArguments,
+    control: &Control,
+    passed: &mut [Passed],
+    quiet: bool,
+) -> anyhow::Result<bool> {
+    let bar = progress_bar(passed.len(), quiet);
+    let mut rest = passed;
+    while !rest.is_empty() {
+        let size = if arguments.atomic {
+            rest.len()
+        } else {
+            chunk_of(rest)
+        };
+        let (chunk, further) = rest.split_at_mut(size);
+        rest = further;
+        let request = PublishRequest {
+            labels: arguments.labels.clone(),
+            atomic: arguments.atomic,
+            dry_run: arguments.dry_run,
+            items: chunk.iter().map(|passed| passed.item.clone()).collect(),
+        };
+        match control.publish(&request).await {
+            Ok(report) if report.results.len() == chunk.len() => {
+                for (passed, result) in chunk.iter_mut().zip(report.results) {
+                    passed.result = result;
                 }
             }
-            bar.inc(chunk.len() as u64);
+            Ok(_) => bail!("the publisher's answer does not fit the request"),
+            Err(error) if arguments.dry_run => {
+                if !quiet {
+                    print::note(&format!(
+                        "{error:#}\nChecked without a server: what would change is not known."
+                    ));
+                }
+                for passed in chunk.iter_mut().chain(rest) {
+                    passed.result.outcome = Outcome::Checked;
+                }
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
         }
-        bar.finish_and_clear();
+        bar.inc(chunk.len() as u64);
     }
-    let mut results: Vec<ArtifactResult> = results.into_iter().flatten().collect();
-    for result in &mut results {
-        if let Some(findings) = said.remove(&result.source) {
-            merge(&mut result.findings, findings);
-        }
-    }
-    Ok((PublishReport { results }, reached))
+    bar.finish_and_clear();
+    Ok(true)
+}
+
+/// How many of the next artifacts go into one request.
+fn chunk_of(passed: &[Passed]) -> usize {
+    let mut bytes = 0;
+    let fitting = passed.iter().take(CHUNK).take_while(|passed| {
+        bytes += passed.item.artifact.len();
+        bytes <= CHUNK_BYTES
+    });
+    fitting.count().max(1)
 }
 
 /// What was said while the artifact was put together goes first; the checker's finding about the

@@ -3,10 +3,10 @@
 use std::net::TcpListener;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio_util::sync::CancellationToken;
@@ -14,8 +14,6 @@ use tokio_util::sync::CancellationToken;
 /// The port under which the samples know it.
 pub const PORT: u16 = 9580;
 
-/// A larger body is refused; this is for trying things out.
-const MAX_BODY: usize = 16 * 1024 * 1024;
 /// Of a larger body only the size is told.
 const MAX_ECHO: usize = 64 * 1024;
 
@@ -51,11 +49,16 @@ pub async fn serve(listener: TcpListener, shutdown: CancellationToken) -> std::i
 async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
-    let (parts, body) = request.into_parts();
-    let (status, body) = match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => (StatusCode::OK, body.to_bytes()),
-        Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()),
-    };
+    let (parts, mut incoming) = request.into_parts();
+    let mut size = 0;
+    let mut body = Vec::new();
+    while let Some(Ok(frame)) = incoming.frame().await {
+        if let Some(data) = frame.data_ref() {
+            size += data.len();
+            let kept = data.len().min(MAX_ECHO.saturating_sub(body.len()));
+            body.extend_from_slice(&data[..kept]);
+        }
+    }
     let headers: serde_json::Map<String, serde_json::Value> = parts
         .headers
         .iter()
@@ -64,18 +67,17 @@ async fn answer(
             (name.to_string(), value.into())
         })
         .collect();
-    let text = (body.len() <= MAX_ECHO).then(|| String::from_utf8_lossy(&body).into_owned());
+    let text = (size <= MAX_ECHO).then(|| String::from_utf8_lossy(&body).into_owned());
     let echo = serde_json::json!({
         "backEnd": "sample",
         "method": parts.method.as_str(),
         "path": parts.uri.path(),
         "query": parts.uri.query(),
         "headers": headers,
-        "bodyBytes": body.len(),
+        "bodyBytes": size,
         "body": text,
     });
     let mut answer = Response::new(Full::new(Bytes::from(format!("{echo:#}\n"))));
-    *answer.status_mut() = status;
     answer.headers_mut().insert(
         http::header::CONTENT_TYPE,
         http::HeaderValue::from_static("application/json"),

@@ -36,6 +36,8 @@ pub fn samples(labels: &[Label]) -> Vec<(PublishItem, Vec<Label>)> {
                 bytes: bytes.to_vec(),
             })
             .collect(),
+        unreadable: Vec::new(),
+        ignored: Vec::new(),
         is_single_file: false,
     };
     let mut sources = Sources::default();

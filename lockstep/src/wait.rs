@@ -1,9 +1,9 @@
 //! Waiting until every gateway has done what was published.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use artifact::{ApiOverview, DeploymentState, Instruction};
+use artifact::{ApiOverview, DeploymentState, GatewayOverview, Label, Overview};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -15,8 +15,10 @@ pub struct Waited {
     pub converged: bool,
     /// Milliseconds.
     pub took: u64,
-    /// Gateways that have done everything.
-    pub gateways: usize,
+    /// Gateways that have deployed something of what was waited for.
+    pub deployed: usize,
+    /// Gateways that have undeployed something of it.
+    pub undeployed: usize,
     /// Why not: one line for each gateway and API.
     pub missing: Vec<Missing>,
 }
@@ -24,14 +26,15 @@ pub struct Waited {
 #[derive(Clone, Debug, Serialize)]
 pub struct Missing {
     pub api: String,
-    /// `None`: no gateway carries a label of the API.
+    /// `None`: it is not about one gateway.
     pub gateway: Option<String>,
     pub reason: String,
 }
 
-/// Waits until all gateways have deployed these revisions (by API id), or newer ones.
+/// Waits until all gateways have done these revisions (by API id), or newer ones.
 ///
 /// Ends early when nothing can change any more: every gateway that has not deployed has refused.
+/// A traffic manager that fails to answer is asked again until the time is over.
 pub async fn converged(
     control: &Control,
     wanted: &HashMap<String, u64>,
@@ -39,70 +42,94 @@ pub async fn converged(
 ) -> anyhow::Result<Waited> {
     let started = Instant::now();
     let ids: Vec<String> = wanted.keys().cloned().collect();
+    let mut pause = Duration::from_millis(20);
     loop {
-        let overview = control.overview(Some(&ids)).await?;
-        let apis: Vec<&ApiOverview> = overview
-            .apis
-            .iter()
-            .filter(|api| wanted.get(&api.api_id).is_some_and(|n| api.revision >= *n))
-            .collect();
-        let missing: Vec<Missing> = apis.iter().flat_map(|api| missing(api)).collect();
-        let pending = apis.len() < ids.len()
-            || apis.iter().any(|api| {
-                api.gateways
-                    .iter()
-                    .any(|g| g.state == DeploymentState::Pending)
-            });
         let over = started.elapsed() >= limit;
-        if over || !pending {
-            let gateways: std::collections::BTreeSet<&str> = apis
-                .iter()
-                .flat_map(|api| &api.gateways)
-                .map(|status| status.gateway_id.as_str())
-                .collect();
-            return Ok(Waited {
-                converged: missing.is_empty() && !pending,
-                took: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-                gateways: gateways.len(),
-                missing,
-            });
+        match control.overview(Some(&ids)).await {
+            Err(error) if over => return Err(error),
+            Err(_) => {}
+            Ok(overview) => {
+                let (mut waited, pending) = judge(&overview, wanted);
+                if over || !pending {
+                    let took = started.elapsed().as_millis();
+                    waited.took = u64::try_from(took).unwrap_or(u64::MAX);
+                    return Ok(waited);
+                }
+            }
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(500));
     }
 }
 
-/// What is missing of one API.
-pub fn missing(api: &ApiOverview) -> Vec<Missing> {
-    let name = format!("{} {}", api.name, api.version);
-    if api.gateways.is_empty() && api.instruction == Instruction::Publish {
-        let labels: Vec<&str> = api.labels.iter().map(artifact::Label::as_str).collect();
-        return vec![Missing {
-            api: name,
-            gateway: None,
-            reason: format!("no gateway carries the label {}", labels.join(", ")),
-        }];
+/// How far the gateways are, and whether anything can still change.
+fn judge(overview: &Overview, wanted: &HashMap<String, u64>) -> (Waited, bool) {
+    let mut waited = Waited {
+        converged: false,
+        took: 0,
+        deployed: 0,
+        undeployed: 0,
+        missing: Vec::new(),
+    };
+    let mut seen = 0;
+    let mut pending = false;
+    let (mut deployed, mut undeployed) = (BTreeSet::new(), BTreeSet::new());
+    for api in &overview.apis {
+        if wanted.get(&api.api_id).is_none_or(|n| api.revision < *n) {
+            continue;
+        }
+        seen += 1;
+        waited.missing.extend(missing(api, &overview.gateways));
+        for status in &api.gateways {
+            pending |= status.state == DeploymentState::Pending;
+            match status.state {
+                DeploymentState::Deployed => deployed.insert(&status.gateway_id),
+                DeploymentState::Undeployed => undeployed.insert(&status.gateway_id),
+                DeploymentState::Pending | DeploymentState::Failed => false,
+            };
+        }
     }
-    let of = |status: &artifact::DeploymentStatus| {
+    if seen < wanted.len() {
+        pending = true;
+        waited.missing.push(Missing {
+            api: format!("{} API(s)", wanted.len() - seen),
+            gateway: None,
+            reason: "the traffic manager does not know the revision yet".to_owned(),
+        });
+    }
+    waited.converged = waited.missing.is_empty();
+    (waited.deployed, waited.undeployed) = (deployed.len(), undeployed.len());
+    (waited, pending)
+}
+
+/// What is missing of one API: gateways that have not done it, labels that no gateway carries.
+pub fn missing(api: &ApiOverview, gateways: &[GatewayOverview]) -> Vec<Missing> {
+    let name = format!("{} {}", api.name, api.version);
+    let carried = |label: &&Label| gateways.iter().any(|g| g.labels.contains(label));
+    let nobody = api.labels.iter().filter(|label| !carried(label));
+    let mut missing: Vec<Missing> = nobody
+        .map(|label| Missing {
+            api: name.clone(),
+            gateway: None,
+            reason: format!("no gateway carries the label {label}"),
+        })
+        .collect();
+    for status in &api.gateways {
         let reason = match (status.state, &status.reason) {
             (DeploymentState::Failed, Some(reason)) => format!("refused: {reason}"),
-            (_, Some(reason)) => reason.clone(),
             (DeploymentState::Pending, None) => "has not answered yet".to_owned(),
-            (state, None) => state.as_str().to_owned(),
+            (DeploymentState::Failed, None) => "refused".to_owned(),
+            (DeploymentState::Pending, Some(reason)) => reason.clone(),
+            (DeploymentState::Deployed | DeploymentState::Undeployed, _) if !status.online => {
+                "offline: no heartbeat".to_owned()
+            }
+            (DeploymentState::Deployed | DeploymentState::Undeployed, _) => continue,
         };
-        Missing {
+        missing.push(Missing {
             api: name.clone(),
             gateway: Some(status.gateway_id.clone()),
             reason,
-        }
-    };
-    api.gateways
-        .iter()
-        .filter(|status| {
-            matches!(
-                status.state,
-                DeploymentState::Pending | DeploymentState::Failed
-            )
-        })
-        .map(of)
-        .collect()
+        });
+    }
+    missing
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use kit::config::Config;
+use kit::process::Sharing;
 use publisher_saver::Saver;
 
 /// Saves artifacts for the gateways and announces them.
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = kit::shutdown::on_signal()?;
-    kit::process::make_data_dir(&config)?;
+    let _in_use = kit::process::open_data_dir(&config, Sharing::WithOthers)?;
     let options = store::StoreOptions {
         file: config.database_file(),
         dc: config.lockstep.dc.clone(),

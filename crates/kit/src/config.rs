@@ -13,11 +13,8 @@ const DEFAULT: &str = include_str!("../../../conf/deployment.toml");
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{file}: cannot be read: {source}")]
-    Read {
-        file: PathBuf,
-        source: std::io::Error,
-    },
+    #[error("{file}: cannot be read: {reason}")]
+    Read { file: PathBuf, reason: String },
     #[error("{file}:{line}:{column}: {message}")]
     Invalid {
         file: PathBuf,
@@ -223,9 +220,9 @@ impl Config {
         match file {
             None => Self::from_text("", Path::new("deployment.toml")),
             Some(file) => {
-                let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Read {
+                let text = std::fs::read_to_string(file).map_err(|error| ConfigError::Read {
                     file: file.to_owned(),
-                    source,
+                    reason: error.to_string(),
                 })?;
                 Self::from_text(&text, file)
             }
@@ -247,7 +244,7 @@ impl Config {
                     column: 1,
                     message: error.message().to_owned(),
                 })?;
-        config.check()?;
+        config.check().map_err(|error| placed(error, text, file))?;
         Ok(config)
     }
 
@@ -289,6 +286,22 @@ impl Config {
                 "only \"sqlite\" is available in this version",
             );
         }
+        let url = &self.database.apim_db.url;
+        if url.contains("://") && !url.starts_with("sqlite://") || url.contains(":memory:") {
+            return rule(
+                "database.apim_db.url",
+                "must be sqlite:PATH, a file that lasts",
+            );
+        }
+        if self.management.max_body_size < 1024 * 1024 {
+            return rule("management.max_body_size", "must be at least 1048576");
+        }
+        if self.synapse_properties.global_timeout_interval == 0 {
+            let key = "synapse_properties.synapse.global_timeout_interval";
+            return rule(key, "must be at least 1");
+        }
+        self.gateway_http_address()?;
+        self.gateway_https_address()?;
         if self.lockstep.dc.is_empty() || self.lockstep.dc.len() > 64 {
             return rule("lockstep.dc", "must have 1 to 64 bytes");
         }
@@ -389,6 +402,27 @@ impl Config {
     }
 }
 
+/// A broken rule with the line of the key in the user's file, if it stands there.
+fn placed(error: ConfigError, text: &str, file: &Path) -> ConfigError {
+    let ConfigError::Rule { key, rule } = &error else {
+        return error;
+    };
+    let name = key.rsplit('.').next().unwrap_or(key);
+    let found = text.lines().zip(1..).find_map(|(content, line)| {
+        let at = content.find(name)?;
+        Some((line, content[..at].chars().count() + 1))
+    });
+    match found {
+        None => error,
+        Some((line, column)) => ConfigError::Invalid {
+            file: file.to_owned(),
+            line,
+            column,
+            message: format!("{key}: {rule}"),
+        },
+    }
+}
+
 fn parse_ip(key: &'static str, text: &str) -> Result<IpAddr, ConfigError> {
     let text = if text == "localhost" {
         "127.0.0.1"
@@ -428,8 +462,7 @@ mod tests {
         assert_eq!(config.publisher_saver_address().unwrap().port(), 9454);
         assert_eq!(config.gateway_management_address().unwrap().port(), 9455);
         assert_eq!(config.gateway_http_address().unwrap().port(), 8290);
-        let config = Config::from_text("server.offset = 60000", Path::new("d.toml")).unwrap();
-        assert!(config.gateway_http_address().is_err());
+        assert!(error("server.offset = 60000").contains("8280 + offset 60000 is above 65535"));
     }
 
     #[test]
@@ -454,7 +487,21 @@ mod tests {
         assert!(error("[server\n").starts_with("d.toml:1:"));
         assert!(error("[apim.event_hub]\nservice_url = \"$env{X}\"").contains("placeholders"));
         assert!(error("[management]\nbind_address = \"0.0.0.0\"").contains("no authentication"));
-        assert!(error("[server]\noffset = 70000").contains("d.toml"));
+        assert_eq!(
+            error("[server]\noffset = 70000"),
+            "d.toml:2:10: server.offset: must be at most 65535, found 70000"
+        );
+        assert_eq!(
+            error("[server]\noffset = -1"),
+            "d.toml:2:10: server.offset: must not be negative, found -1"
+        );
+        assert_eq!(
+            error("\n[management]\nmax_body_size = 0"),
+            "d.toml:3:1: management.max_body_size: must be at least 1048576"
+        );
+        assert!(
+            error("[database.apim_db]\nurl = \"postgres://x\"").contains("must be sqlite:PATH")
+        );
     }
 
     #[test]

@@ -45,6 +45,7 @@ fn merge(into: &mut Table, from: &DeTable<'_>, path: &str, at: &At<'_>) -> Resul
             (Value::Table(known), DeValue::Table(table)) => merge(known, table, &full, at)?,
             (known, _) => {
                 *known = convert(known, value)
+                    .and_then(|value| in_range(name, value))
                     .map_err(|message| at(value.span().start, format!("{full}: {message}")))?;
             }
         }
@@ -65,6 +66,24 @@ fn unknown_key(full: &str, name: &str, siblings: &Table) -> String {
             let known: Vec<&str> = siblings.keys().map(String::as_str).collect();
             format!("unknown key {full}; known here: {}", known.join(", "))
         }
+    }
+}
+
+/// Numbers count things, milliseconds or ports: none is negative, and ports end at 65535.
+fn in_range(name: &str, value: Value) -> Result<Value, String> {
+    let most = if name.ends_with("port") || name == "offset" {
+        i64::from(u16::MAX)
+    } else {
+        i64::from(u32::MAX)
+    };
+    match value {
+        Value::Integer(number) if number < 0 => {
+            Err(format!("must not be negative, found {number}"))
+        }
+        Value::Integer(number) if number > most => {
+            Err(format!("must be at most {most}, found {number}"))
+        }
+        value => Ok(value),
     }
 }
 

@@ -7,11 +7,17 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::config::{Config, ConfigError};
+use crate::server::StartError;
 
 /// Exit code for bad input and usage.
 pub const EXIT_USAGE: u8 = 2;
 /// Exit code for a failure.
 pub const EXIT_FAILURE: u8 = 1;
+
+/// Something that the user gave cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
 
 /// Loads the configuration, runs the program and turns its end into an exit code: 0, 1 for a
 /// failure, 2 for a configuration that cannot be used.
@@ -46,9 +52,11 @@ where
 #[allow(clippy::print_stderr)]
 pub fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("error: {error:#}");
-    let usage = error
-        .chain()
-        .any(|cause| cause.downcast_ref::<ConfigError>().is_some());
+    let usage = error.chain().any(|cause| {
+        cause.downcast_ref::<ConfigError>().is_some()
+            || cause.downcast_ref::<Usage>().is_some()
+            || matches!(cause.downcast_ref(), Some(StartError::Config(_)))
+    });
     ExitCode::from(if usage { EXIT_USAGE } else { EXIT_FAILURE })
 }
 
@@ -58,12 +66,43 @@ pub fn announce(program: &str, address: &str) {
     println!("{program} listens on {address}");
 }
 
-/// Makes the data directory.
+/// Who may use a data directory besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Nobody: `lockstep up` runs everything itself.
+    Alone,
+    /// Other single programs.
+    WithOthers,
+}
+
+/// A data directory that is in use for as long as this lives.
+#[derive(Debug)]
+pub struct DataDir {
+    _lock: std::fs::File,
+}
+
+/// Makes the data directory and takes it in use.
 ///
 /// # Errors
-/// When it cannot be made, with its name.
-pub fn make_data_dir(config: &Config) -> anyhow::Result<()> {
+/// When it cannot be made or another program has it, with its name.
+pub fn open_data_dir(config: &Config, sharing: Sharing) -> anyhow::Result<DataDir> {
     let directory = &config.lockstep.data_dir;
+    let shown = directory.display();
     std::fs::create_dir_all(directory)
-        .with_context(|| format!("{}: cannot make the data directory", directory.display()))
+        .with_context(|| format!("{shown}: cannot make the data directory"))?;
+    let lock = std::fs::File::create(directory.join("lock"))
+        .with_context(|| format!("{shown}: the data directory cannot be written"))?;
+    let locked = match sharing {
+        Sharing::Alone => lock.try_lock(),
+        Sharing::WithOthers => lock.try_lock_shared(),
+    };
+    match locked {
+        Ok(()) => Ok(DataDir { _lock: lock }),
+        Err(std::fs::TryLockError::WouldBlock) => anyhow::bail!(
+            "{shown}: another program uses this data directory; end it, or choose another one"
+        ),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{shown}: cannot lock the data directory"))
+        }
+    }
 }

@@ -16,11 +16,8 @@ pub enum StartError {
          or end the program that holds it"
     )]
     PortInUse { address: String, port: u16 },
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        address: SocketAddr,
-        source: io::Error,
-    },
+    #[error("cannot listen on {address}: {reason}")]
+    Listen { address: SocketAddr, reason: String },
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
@@ -29,16 +26,18 @@ pub enum StartError {
 
 /// Binds a listener; a port in use is an error of its own.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let listener = TcpListener::bind(address).map_err(|source| match source.kind() {
+    let failed = |error: io::Error| StartError::Listen {
+        address,
+        reason: error.to_string(),
+    };
+    let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => StartError::PortInUse {
             address: address.ip().to_string(),
             port: address.port(),
         },
-        _ => StartError::Listen { address, source },
+        _ => failed(error),
     })?;
-    listener
-        .set_nonblocking(true)
-        .map_err(|source| StartError::Listen { address, source })?;
+    listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
 }
 
@@ -110,9 +109,9 @@ macro_rules! serve {
                 address,
                 server: server.run(),
             }),
-            Err(source) => Err($crate::server::StartError::Listen {
+            Err(error) => Err($crate::server::StartError::Listen {
                 address: std::net::SocketAddr::from(([0, 0, 0, 0], 0)),
-                source,
+                reason: error.to_string(),
             }),
         }
     }};

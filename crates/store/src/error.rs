@@ -6,11 +6,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("{file}: cannot open the database: {reason}")]
-    Open {
-        file: PathBuf,
-        reason: String,
-        source: sqlx::Error,
-    },
+    Open { file: PathBuf, reason: String },
     #[error(
         "{file}: its schema is version {found}, this program knows up to {known}; \
          use the version of Lockstep that wrote it, or a newer one"
@@ -27,8 +23,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(crate) fn open(file: &Path, source: sqlx::Error) -> Self {
-        let text = source.to_string();
+    pub(crate) fn open(file: &Path, error: sqlx::Error) -> Self {
+        let text = match &error {
+            sqlx::Error::Database(error) => error.message().to_owned(),
+            error => error.to_string(),
+        };
         let reason = if text.contains("file is not a database") || text.contains("malformed") {
             format!("it is damaged or no SQLite database ({text}); move it away or restore a copy")
         } else {
@@ -37,7 +36,6 @@ impl StoreError {
         Self::Open {
             file: file.to_owned(),
             reason,
-            source,
         }
     }
 

@@ -12,7 +12,8 @@ use synapse::compile::{
 };
 use synapse::xml::{Element, Limits, read as read_xml};
 
-use super::{File, Source, Sources, Tree, tree};
+use super::tree::{self, has_ending};
+use super::{File, Source, Sources, Tree};
 
 /// The version under which an API without one is listed: it answers without a version, as the
 /// default version does.
@@ -62,7 +63,7 @@ pub(super) fn read(tree: &Tree, sources: &mut Sources) -> HashSet<String> {
     let mut roots: BTreeSet<&str> = BTreeSet::new();
     for file in &tree.files {
         if let Some((folder, _)) = file.path.rsplit_once('/')
-            && file.path.ends_with(".xml")
+            && has_ending(&file.path, "xml")
             && (folder == "api" || folder.ends_with("/api"))
         {
             roots.insert(folder.strip_suffix("api").unwrap_or_default());
@@ -136,6 +137,8 @@ pub(super) fn around(path: &Path) -> XmlFiles {
     let tree = Tree {
         root: root.display().to_string(),
         files,
+        unreadable: Vec::new(),
+        ignored: Vec::new(),
         is_single_file: false,
     };
     referable(&tree, "", &mut HashSet::new())
@@ -150,7 +153,7 @@ fn in_folder<'a>(
     let prefix = format!("{root}{folder}/");
     tree.files.iter().filter_map(move |file| {
         let name = file.path.strip_prefix(&prefix)?;
-        if name.contains('/') || !name.ends_with(".xml") {
+        if name.contains('/') || !has_ending(name, "xml") {
             return None;
         }
         let text = match std::str::from_utf8(&file.bytes) {

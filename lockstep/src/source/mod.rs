@@ -70,6 +70,17 @@ pub fn read_paths(paths: &[PathBuf]) -> Sources {
 /// Reads the artifacts of files in memory, as of a directory.
 pub(crate) fn read_tree(tree: &Tree, sources: &mut Sources) {
     let used = layout::read(tree, sources);
+    let unreadable = tree.unreadable.iter();
+    sources
+        .list
+        .extend(unreadable.map(|(path, reason)| Source::Bad {
+            source: tree.name_of(path),
+            reason: reason.clone(),
+        }));
+    let ignored = tree.ignored.iter();
+    sources
+        .left_out
+        .extend(ignored.map(|path| tree.name_of(path)));
     let alone = layout::XmlFiles::default();
     for file in tree.files.iter().filter(|file| !used.contains(&file.path)) {
         read_file(&tree.name_of(&file.path), file, &alone, false, sources);

@@ -1,6 +1,7 @@
 //! The parts of `lockstep up` and how they hang together.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use actix_web::App;
 use anyhow::Context;
@@ -20,6 +21,7 @@ use traffic_manager::TrafficManager;
 
 use super::BackEndChoice;
 use crate::sample_back_end;
+use crate::wait::Missing;
 
 /// Ports of neighbouring gateways are this far apart, so that 8243 + 10 i never meets 8280.
 const PORT_STEP: u16 = 10;
@@ -38,7 +40,7 @@ pub(super) struct Gateway {
     progress: watch::Receiver<Progress>,
 }
 
-/// Everything that runs.
+/// What runs, as the command talks to it.
 pub(super) struct Cluster {
     pub(super) saver: Saver,
     pub(super) manager: TrafficManager,
@@ -48,12 +50,15 @@ pub(super) struct Cluster {
     management: String,
     back_end: String,
     choice: BackEndChoice,
-    store: Store,
-    /// Ends the gateways, then the control plane, so that last reports are heard.
+}
+
+/// The running parts themselves. Gateways are ended first, then the control plane, so that last
+/// reports are heard.
+pub(super) struct Parts {
     gateways_end: CancellationToken,
     control_ends: CancellationToken,
-    gateway_tasks: JoinSet<anyhow::Result<()>>,
-    control_tasks: JoinSet<anyhow::Result<()>>,
+    gateways: JoinSet<anyhow::Result<()>>,
+    control: JoinSet<anyhow::Result<()>>,
 }
 
 impl Cluster {
@@ -63,7 +68,7 @@ impl Cluster {
         gateways: u16,
         choice: BackEndChoice,
         shutdown: CancellationToken,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<(Self, Parts)> {
         let options = StoreOptions {
             file: config.database_file(),
             dc: config.lockstep.dc.clone(),
@@ -73,7 +78,7 @@ impl Cluster {
         let bus = InProcessBus::new();
         let saver = Saver::new(store.clone(), bus.clone());
         let control_ends = CancellationToken::new();
-        let manager = TrafficManager::new(config, store.clone(), control_ends.clone());
+        let manager = TrafficManager::new(config, store, control_ends.clone());
 
         let back_end = kit::server::bind(config.sample_back_end_address()?)?;
         let sample = back_end.local_addr()?;
@@ -89,11 +94,12 @@ impl Cluster {
             management: management_url.clone(),
             back_end: format!("http://{sample}"),
             choice,
-            store,
+        };
+        let mut parts = Parts {
             gateways_end: shutdown,
             control_ends: control_ends.clone(),
-            gateway_tasks: JoinSet::new(),
-            control_tasks: JoinSet::new(),
+            gateways: JoinSet::new(),
+            control: JoinSet::new(),
         };
         let policy = match choice {
             BackEndChoice::Real => BackEndPolicy::Real,
@@ -108,7 +114,7 @@ impl Cluster {
         };
         for index in 0..gateways {
             let config = gateway_config(config, index, &management_url, &authority)?;
-            let agent = Agent::start(&config, policy, cluster.gateways_end.clone())?;
+            let agent = Agent::start(&config, policy, parts.gateways_end.clone())?;
             cluster.gateways.push(Gateway {
                 id: agent.id.clone(),
                 label: label(index)?,
@@ -117,9 +123,9 @@ impl Cluster {
                 management: format!("https://localhost:{}", agent.management.port()),
                 progress: agent.progress.clone(),
             });
-            cluster.gateway_tasks.spawn(agent.run());
+            parts.gateways.spawn(agent.run());
         }
-        let control = &mut cluster.control_tasks;
+        let control = &mut parts.control;
         let token = control_ends.clone();
         control.spawn(async move {
             let ended = management.until(token).await;
@@ -139,7 +145,7 @@ impl Cluster {
             relay.await;
             Ok(())
         });
-        Ok(cluster)
+        Ok((cluster, parts))
     }
 
     pub(super) fn labels(&self) -> Vec<Label> {
@@ -157,10 +163,19 @@ impl Cluster {
         self.gateways.iter().any(|gateway| gateway.id == gateway_id)
     }
 
-    /// Whether every gateway has applied its label logs.
-    pub(super) fn ready(&self) -> bool {
-        let mut gateways = self.gateways.iter();
-        gateways.all(|gateway| gateway.progress.borrow().missing.is_empty())
+    /// Gateways that have not applied their label logs to the end.
+    pub(super) fn unready(&self) -> Vec<Missing> {
+        let mut unready = Vec::new();
+        for gateway in &self.gateways {
+            for label in &gateway.progress.borrow().missing {
+                unready.push(Missing {
+                    api: "all APIs".to_owned(),
+                    gateway: Some(gateway.id.clone()),
+                    reason: format!("the log of label {label} has not been applied"),
+                });
+            }
+        }
+        unready
     }
 
     /// What listens where.
@@ -186,19 +201,31 @@ impl Cluster {
         }));
         lines.join("\n")
     }
+}
 
-    /// Returns when some part has ended, which it should not while nobody asked it to.
-    pub(super) async fn ended(&self) {
-        self.gateways_end.cancelled().await;
+impl Parts {
+    /// Returns when a part ends although nobody asked it to.
+    pub(super) async fn ended(&mut self) -> anyhow::Result<ExitCode> {
+        let ended = tokio::select! {
+            Some(ended) = self.gateways.join_next() => ended,
+            Some(ended) = self.control.join_next() => ended,
+            else => return Err(anyhow::anyhow!("nothing runs")),
+        };
+        match ended.context("a part panicked").flatten() {
+            // On shutdown the gateways end by themselves.
+            Ok(()) if self.gateways_end.is_cancelled() => std::future::pending().await,
+            Ok(()) => Err(anyhow::anyhow!("a part ended by itself")),
+            Err(error) => Err(error),
+        }
     }
 
     /// Ends everything: gateways drain and send their last reports, then the control plane goes.
-    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+    pub(super) async fn stop(mut self, cluster: Cluster) -> anyhow::Result<()> {
         self.gateways_end.cancel();
-        let gateways = join(&mut self.gateway_tasks).await;
+        let gateways = join(&mut self.gateways).await;
         self.control_ends.cancel();
-        let control = join(&mut self.control_tasks).await;
-        self.store.close().await;
+        let control = join(&mut self.control).await;
+        cluster.manager.store.close().await;
         gateways.and(control)
     }
 }

@@ -9,8 +9,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use artifact::{ArtifactResult, Label, Outcome, Overview, PublishItem, PublishRequest};
+use artifact::{
+    ArtifactResult, GatewayStatus, Label, Outcome, Overview, PublishItem, PublishRequest,
+};
 use kit::config::Config;
+use kit::process::Sharing;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -91,33 +94,34 @@ async fn run_with(
     config: &Config,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
-    kit::process::make_data_dir(config)?;
+    let _in_use = kit::process::open_data_dir(config, Sharing::Alone)?;
     let token = shutdown.child_token();
-    let cluster = Cluster::start(config, arguments.gateways, arguments.back_ends, token).await?;
+    let (cluster, mut parts) =
+        Cluster::start(config, arguments.gateways, arguments.back_ends, token).await?;
     let work = async {
-        let code = bring_up(arguments, &cluster, shutdown).await?;
+        let code = bring_up(arguments, &cluster).await?;
         if !arguments.once && code == ExitCode::SUCCESS {
             print::line("\nServing until Ctrl-C.");
-            cluster.ended().await;
+            shutdown.cancelled().await;
         }
         anyhow::Ok(code)
     };
     let result = tokio::select! {
         result = work => result,
-        () = shutdown.cancelled() => Ok(ExitCode::SUCCESS),
+        ended = parts.ended() => ended,
+        () = shutdown.cancelled() => match arguments.once {
+            false => Ok(ExitCode::SUCCESS),
+            true => Err(anyhow::anyhow!("interrupted before the self-check was over")),
+        },
     };
-    let ended = cluster.stop().await;
+    let ended = parts.stop(cluster).await;
     let code = result?;
     ended?;
     Ok(code)
 }
 
 /// Publishes, waits, reports, and with `--once` checks.
-async fn bring_up(
-    arguments: &UpArguments,
-    cluster: &Cluster,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<ExitCode> {
+async fn bring_up(arguments: &UpArguments, cluster: &Cluster) -> anyhow::Result<ExitCode> {
     print::line(&cluster.addresses());
     let known = cluster.manager.store.api_count().await?;
     let results = if !arguments.artifacts.is_empty() {
@@ -138,10 +142,16 @@ async fn bring_up(
     }
     let limit = Duration::from_secs(arguments.timeout);
     let started = Instant::now();
-    let overview = converge(cluster, limit, shutdown).await?;
+    let overview = converge(cluster, limit).await?;
     print::line(&print::api_table(&overview).to_string());
     print::findings(&results, false);
-    let missing: Vec<_> = overview.apis.iter().flat_map(wait::missing).collect();
+    let missing = |api| wait::missing(api, &overview.gateways);
+    let mut missing: Vec<_> = overview.apis.iter().flat_map(missing).collect();
+    missing.extend(cluster.unready());
+    if overview.apis.is_empty() && !rejected.is_empty() {
+        print::line("Nothing of it could be published.");
+        return Ok(ExitCode::from(kit::process::EXIT_USAGE));
+    }
     if missing.is_empty() {
         print::line(&format!(
             "Converged: {} API(s) on {} gateway(s), {} ms.",
@@ -237,12 +247,8 @@ async fn publish(
     Ok(report.results)
 }
 
-/// Waits until every gateway is online and has answered for every API.
-async fn converge(
-    cluster: &Cluster,
-    limit: Duration,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<Overview> {
+/// Waits until every gateway is online and has answered for every API, or the time is over.
+async fn converge(cluster: &Cluster, limit: Duration) -> anyhow::Result<Overview> {
     let started = Instant::now();
     let spinner = print::spinner("waiting for the gateways");
     loop {
@@ -261,23 +267,23 @@ async fn converge(
             .flat_map(|api| &api.gateways)
             .filter(|status| status.state == artifact::DeploymentState::Pending)
             .count();
-        if overview.gateways.len() == cluster.agents() && cluster.ready() && pending == 0 {
+        let online = overview.gateways.iter();
+        let online = online
+            .filter(|gateway| gateway.status == GatewayStatus::Online)
+            .count();
+        if online == cluster.agents() && cluster.unready().is_empty() && pending == 0 {
             spinner.finish_and_clear();
             return Ok(overview);
         }
         if started.elapsed() >= limit {
             spinner.finish_and_clear();
-            if overview.gateways.len() < cluster.agents() {
+            if online < cluster.agents() {
                 bail!(
-                    "only {} of {} gateways have registered after {limit:?}",
-                    overview.gateways.len(),
+                    "only {online} of {} gateways are online after {limit:?}",
                     cluster.agents()
                 );
             }
             return Ok(overview);
-        }
-        if shutdown.is_cancelled() {
-            bail!("interrupted");
         }
         spinner.tick();
         tokio::time::sleep(Duration::from_millis(20)).await;

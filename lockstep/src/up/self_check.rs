@@ -114,27 +114,37 @@ impl Check {
 /// Runs the checks, prints a line for each, and returns how many failed.
 pub(super) async fn run(cluster: &Cluster, checks: &[Check]) -> anyhow::Result<usize> {
     let client = kit::http_client::client(&Trust::Only(cluster.authority.clone()))?;
-    let mut failed = 0;
+    let (mut failed, mut explained) = (0, 0);
     for check in checks {
-        let (fine, told) = match &check.example {
-            None => (true, "no ordinary request reaches this API".to_owned()),
+        let (verdict, told) = match &check.example {
+            None => (
+                Verdict::Explained,
+                "no ordinary request reaches this API".to_owned(),
+            ),
             Some(example) => request(&client, check, example).await,
         };
-        failed += usize::from(!fine);
-        let word = if fine { "ok  " } else { "FAIL" };
+        failed += usize::from(verdict == Verdict::Failed);
+        explained += usize::from(verdict == Verdict::Explained);
+        let word = match verdict {
+            Verdict::Fine => "ok  ",
+            Verdict::Explained => "note",
+            Verdict::Failed => "FAIL",
+        };
         print::line(&format!("{word} {} {}: {told}", check.gateway, check.api));
     }
-    print::line(&match failed {
-        0 => format!(
-            "self-check: {} request(s), all answered by the revision published",
-            checks.len()
+    let count = checks.len();
+    print::line(&match (failed, explained) {
+        (0, 0) => format!("self-check: {count} request(s), all answered by the revision published"),
+        (0, n) => format!(
+            "self-check: {count} request(s), all answered by the revision published, \
+             {n} of them with an error that the artifact's findings explain"
         ),
-        n => format!("self-check: {n} of {} FAILED", checks.len()),
+        (n, _) => format!("self-check: {n} of {count} FAILED"),
     });
     Ok(failed)
 }
 
-async fn request(client: &reqwest::Client, check: &Check, example: &Example) -> (bool, String) {
+async fn request(client: &reqwest::Client, check: &Check, example: &Example) -> (Verdict, String) {
     let url = format!("{}{}", check.base, example.target);
     let method = reqwest::Method::from_bytes(example.method.as_bytes()).unwrap_or_default();
     let request = client
@@ -143,7 +153,12 @@ async fn request(client: &reqwest::Client, check: &Check, example: &Example) -> 
         .timeout(REQUEST_TIMEOUT);
     let answer = match request.send().await {
         Ok(answer) => answer,
-        Err(error) => return (false, format!("{url}: {}", kit::http_client::cause(&error))),
+        Err(error) => {
+            return (
+                Verdict::Failed,
+                format!("{url}: {}", kit::http_client::cause(&error)),
+            );
+        }
     };
     let header = |name: &str| {
         let value = answer
@@ -156,19 +171,19 @@ async fn request(client: &reqwest::Client, check: &Check, example: &Example) -> 
     let told = format!("{} {url} -> {status}", example.method);
     let (api, revision) = (header("lockstep-api"), header("lockstep-revision"));
     if api.is_empty() {
-        return (false, format!("{told}: answered by no API"));
+        return (Verdict::Failed, format!("{told}: answered by no API"));
     }
     if api != check.api {
-        return (false, format!("{told}: answered by {api}"));
+        return (Verdict::Failed, format!("{told}: answered by {api}"));
     }
     if revision != check.digest.to_string() {
         return (
-            false,
+            Verdict::Failed,
             format!("{told}: answered by another revision, {revision}"),
         );
     }
     if status < 500 {
-        return (true, told);
+        return (Verdict::Fine, told);
     }
     let body = answer.text().await.unwrap_or_default();
     let body: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
@@ -177,7 +192,20 @@ async fn request(client: &reqwest::Client, check: &Check, example: &Example) -> 
     let code = body["code"]
         .as_str()
         .and_then(|code| code.parse::<u32>().ok());
-    // Synapse's own codes are those of transport and endpoint faults.
-    let is_fault = code.is_some_and(|code| (101_000..400_000).contains(&code));
-    (!is_fault || check.faults_expected, told)
+    // A fault has a code of Synapse's, or 0 where the engine itself has raised it; an answer that
+    // the artifact makes on purpose has none of these.
+    let is_fault = code.is_some_and(|code| code == 0 || (101_000..400_000).contains(&code));
+    match (is_fault || status == 501, check.faults_expected) {
+        (false, _) => (Verdict::Fine, told),
+        (true, true) => (Verdict::Explained, told),
+        (true, false) => (Verdict::Failed, told),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Fine,
+    /// An error, and a finding says why.
+    Explained,
+    Failed,
 }
