@@ -233,3 +233,76 @@ async fn without_a_server_a_publish_fails_and_says_how_to_go_on() {
         "{finished:?}"
     );
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_cannot_be_read_in_a_directory_does_not_keep_the_rest_from_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    std::fs::create_dir(root.join("api")).unwrap();
+    let good = "<api name='A' context='/a'><resource/></api>";
+    std::fs::write(root.join("api/a.xml"), good).unwrap();
+    std::fs::write(root.join("b.json"), answering_dto("B", "/b", "x")).unwrap();
+    std::os::unix::fs::symlink("nowhere", root.join("dangling.json")).unwrap();
+    std::os::unix::fs::symlink(root, root.join("api/back")).unwrap();
+    std::fs::write(root.join("api/bad.xml"), "<api").unwrap();
+    let finished = run(
+        "lockstep",
+        &[
+            "publish",
+            "--dry-run",
+            "--json",
+            "--server",
+            "https://127.0.0.1:1",
+            root.to_str().unwrap(),
+        ],
+    )
+    .await;
+    assert_eq!(finished.code, 2, "{finished:?}");
+    let results = finished.json()["results"].as_array().unwrap().clone();
+    let outcome = |name: &str| {
+        let mut results = results.iter();
+        let found = results.find(|result| result["source"].as_str().unwrap().ends_with(name));
+        found.unwrap_or_else(|| panic!("{name}: {finished:?}"))["outcome"].clone()
+    };
+    assert_eq!(outcome("api/a.xml"), "checked");
+    assert_eq!(outcome("b.json"), "checked");
+    assert_eq!(outcome("dangling.json"), "rejected");
+    assert_eq!(outcome("api/bad.xml"), "rejected");
+    assert_eq!(results.len(), 4);
+}
+
+#[tokio::test]
+async fn a_pipe_or_device_is_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe.xml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    for path in [pipe.as_path(), Path::new("/dev/zero")] {
+        assert_eq!(reason(path).await, "is neither a file nor a directory");
+    }
+}
+
+#[tokio::test]
+async fn a_long_single_line_is_read_in_one_pass() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("long.xml");
+    let inside = "<log level='full'/>".repeat(200_000);
+    std::fs::write(
+        &path,
+        api("", &format!("<inSequence>{inside}</inSequence>")),
+    )
+    .unwrap();
+    let finished = run(
+        "lockstep",
+        &[
+            "publish",
+            "--dry-run",
+            "--server",
+            "https://127.0.0.1:1",
+            path.to_str().unwrap(),
+        ],
+    )
+    .await;
+    assert_eq!(finished.code, 0, "{finished:?}");
+}

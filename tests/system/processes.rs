@@ -72,6 +72,19 @@ async fn saver_traffic_manager_and_gateway_work_as_separate_processes() {
         .unwrap();
     assert_eq!(answer, (200, "hello".into()));
 
+    let list = async || {
+        let arguments = [
+            "list",
+            "--json",
+            "--server",
+            &manager_url,
+            "--cacert",
+            authority.to_str().unwrap(),
+        ];
+        run("lockstep", &arguments).await.json()
+    };
+    assert_eq!(list().await["apis"][0]["gateways"][0]["state"], "deployed");
+
     // The control plane dies; the gateway goes on.
     manager.kill().await;
     saver.kill().await;

@@ -228,3 +228,75 @@ async fn unknown_paths_answer_as_the_main_sequence_does() {
         "The requested resource (/nowhere) is not available."
     );
 }
+
+#[tokio::test]
+async fn bodies_arrive_whatever_the_method_and_however_they_are_framed() {
+    let up = Up::start(&["--gateways", "1"]).await;
+    let (address, mut got) = back_end().await;
+    publish(&up, "A", "/a", &format!("http://{address}")).await;
+    let url = format!("{}/a/1.0", up.gateways[0]);
+    let client = up.client();
+    let pieces = || {
+        let pieces = ["one ", "two"].map(|piece| Ok::<_, std::io::Error>(Bytes::from(piece)));
+        reqwest::Body::wrap_stream(futures_util::stream::iter(pieces))
+    };
+    for method in ["GET", "POST", "DELETE"] {
+        let method: reqwest::Method = method.parse().unwrap();
+        client
+            .request(method.clone(), &url)
+            // The test's client would leave the body of a GET out without it.
+            .header("transfer-encoding", "chunked")
+            .body(pieces())
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(got.recv().await.unwrap().body, "one two", "{method}");
+    }
+    client
+        .post(&url)
+        .header("content-length", "0")
+        .send()
+        .await
+        .unwrap();
+    let got = got.recv().await.unwrap();
+    assert_eq!(got.headers["content-length"], "0");
+}
+
+#[tokio::test]
+async fn a_head_request_gets_no_body_in_any_protocol() {
+    let up = Up::start(&["--gateways", "1"]).await;
+    for base in [&up.gateways[0], &up.gateways_https[0]] {
+        let answer = up
+            .client()
+            .head(format!("{base}/nowhere"))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 404, "{base}");
+        assert_ne!(answer.headers()["content-length"], "0");
+        assert_eq!(answer.bytes().await.unwrap().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_or_talks_nonsense_does_not_stop_the_others() {
+    let up = Up::start(&["--gateways", "1"]).await;
+    let address = up.gateways[0].trim_start_matches("http://");
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    silent.write_all(b"GET /status HT").await.unwrap();
+    let mut nonsense = TcpStream::connect(address).await.unwrap();
+    nonsense
+        .write_all(b"\x16\x03\x01 what\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    nonsense.read_to_end(&mut answer).await.unwrap();
+    assert!(String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 400"));
+    let answer = up
+        .client()
+        .get(format!("{}/status", up.gateways[0]))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+}

@@ -176,3 +176,28 @@ async fn an_unknown_key_is_named_with_the_nearest_known_one() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_data_directory_is_used_by_one_cluster_at_a_time() {
+    let up = Up::start(&[]).await;
+    let conf = up.directory.path().join("deployment.toml");
+    let second = run(
+        "lockstep",
+        &[
+            "up",
+            "--once",
+            "--conf",
+            conf.to_str().unwrap(),
+            "--data-dir",
+            up.directory.path().join("data").to_str().unwrap(),
+        ],
+    )
+    .await;
+    assert_eq!(second.code, 1);
+    assert!(
+        second
+            .stderr
+            .contains("another program uses this data directory"),
+        "{second:?}"
+    );
+}
