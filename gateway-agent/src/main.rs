@@ -1,29 +1,23 @@
 //! The gateway as a process of its own.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use gateway_agent::Agent;
 use gateway_agent::data_plane::BackEndPolicy;
 use kit::config::Config;
-use kit::process::Sharing;
+use kit::process::{ProcessArguments, Sharing};
 
 /// Follows the label logs of a traffic manager and serves the APIs that they say.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// deployment.toml; keys that it leaves out have their defaults.
-    #[arg(long, value_name = "FILE")]
-    conf: Option<PathBuf>,
-    /// Added to every port, as `[server] offset`.
-    #[arg(long, value_name = "N")]
-    offset: Option<u16>,
+    #[command(flatten)]
+    process: ProcessArguments,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    kit::process::run(arguments.conf.as_deref(), arguments.offset, serve)
+    kit::process::run(&Arguments::parse().process, serve)
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {

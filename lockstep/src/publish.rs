@@ -116,7 +116,9 @@ async fn publish(
     let mut said: HashMap<usize, Vec<Finding>> = HashMap::new();
     for source in sources.list {
         match source {
-            Source::Bad { source, reason } => results.push(Some(rejected(source, reason))),
+            Source::Bad { source, reason } => {
+                results.push(Some(ArtifactResult::rejected(source, reason)));
+            }
             Source::Artifact { item, findings } => {
                 said.insert(results.len(), findings);
                 places.push(results.len());
@@ -229,22 +231,6 @@ fn merge(checked: &mut Vec<Finding>, mut said: Vec<Finding>) {
     checked.retain(|finding| !missing(finding));
     said.append(checked);
     *checked = said;
-}
-
-pub(crate) fn rejected(source: String, reason: String) -> ArtifactResult {
-    ArtifactResult {
-        source,
-        outcome: Outcome::Rejected,
-        api_id: None,
-        name: None,
-        version: None,
-        context: None,
-        revision: None,
-        digest: None,
-        labels: Vec::new(),
-        reason: Some(reason),
-        findings: Vec::new(),
-    }
 }
 
 fn progress_bar(length: usize, quiet: bool) -> ProgressBar {

@@ -84,21 +84,7 @@ pub fn check_batch(items: &[PublishItem]) -> Vec<Result<Checked, Box<ArtifactRes
 
 /// Checks one artifact by itself.
 pub fn check(item: &PublishItem) -> Result<Checked, Box<ArtifactResult>> {
-    let rejected = |reason: String| {
-        Box::new(ArtifactResult {
-            source: item.source.clone(),
-            outcome: Outcome::Rejected,
-            api_id: None,
-            name: None,
-            version: None,
-            context: None,
-            revision: None,
-            digest: None,
-            labels: Vec::new(),
-            reason: Some(reason),
-            findings: Vec::new(),
-        })
-    };
+    let rejected = |reason: String| Box::new(ArtifactResult::rejected(&item.source, reason));
     if item.artifact.len() > MAX_ARTIFACT_BYTES {
         let size = item.artifact.len();
         return Err(rejected(format!(

@@ -1,13 +1,13 @@
 //! The publisher-saver as a process of its own.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use kit::config::Config;
-use kit::process::Sharing;
+use kit::process::{ProcessArguments, Sharing};
 use publisher_saver::Saver;
+use store::StoreOptions;
 
 /// Saves artifacts for the gateways and announces them.
 #[derive(Debug, Parser)]
@@ -20,32 +20,20 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the publish interface and relay the outbox until Ctrl-C.
-    Serve(Serve),
-}
-
-#[derive(Debug, clap::Args)]
-struct Serve {
-    /// deployment.toml; keys that it leaves out have their defaults.
-    #[arg(long, value_name = "FILE")]
-    conf: Option<PathBuf>,
-    /// Added to every port, as `[server] offset`.
-    #[arg(long, value_name = "N")]
-    offset: Option<u16>,
+    Serve(ProcessArguments),
 }
 
 fn main() -> ExitCode {
     let Command::Serve(arguments) = Arguments::parse().command;
-    kit::process::run(arguments.conf.as_deref(), arguments.offset, serve)
+    kit::process::run(&arguments, serve)
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = kit::shutdown::on_signal()?;
     let _in_use = kit::process::open_data_dir(&config, Sharing::WithOthers)?;
-    let options = store::StoreOptions {
-        file: config.database_file(),
-        dc: config.lockstep.dc.clone(),
-        history_size: config.lockstep.history_size,
-    };
+    let lockstep = &config.lockstep;
+    let file = config.database_file();
+    let options = StoreOptions::new(file, &lockstep.dc, lockstep.history_size);
     let store = store::Store::open(&options, kit::clock::now_ms()).await?;
     let saver = Saver::new(store.clone(), events::InProcessBus::new());
     let running = publisher_saver::serve(&config, &saver)?;

@@ -3,23 +3,25 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use super::kit_of_tests::{answering_dto, run};
+use super::kit_of_tests::{Finished, answering_dto, run};
+
+/// The checks alone: a dry run that finds no server.
+async fn checked_offline(path: &str) -> Finished {
+    let arguments = [
+        "publish",
+        "--dry-run",
+        "--json",
+        "--server",
+        "https://127.0.0.1:1",
+        path,
+    ];
+    run("lockstep", &arguments).await
+}
 
 /// A dry run needs no server: the checks are the command's own, too.
 async fn reason(path: &Path) -> String {
     let path = path.to_str().unwrap();
-    let finished = run(
-        "lockstep",
-        &[
-            "publish",
-            "--dry-run",
-            "--json",
-            "--server",
-            "https://127.0.0.1:1",
-            path,
-        ],
-    )
-    .await;
+    let finished = checked_offline(path).await;
     assert_eq!(finished.code, 2, "{path}: {finished:?}");
     let json = finished.json();
     let results = json["results"].as_array().unwrap();
@@ -131,18 +133,7 @@ async fn a_zip_of_a_synapse_directory_is_published_like_the_directory() {
         ("b.json", &answering_dto("B", "/b", "x").into_bytes()),
     ];
     std::fs::write(&path, zip(&entries)).unwrap();
-    let finished = run(
-        "lockstep",
-        &[
-            "publish",
-            "--dry-run",
-            "--json",
-            "--server",
-            "https://127.0.0.1:1",
-            path.to_str().unwrap(),
-        ],
-    )
-    .await;
+    let finished = checked_offline(path.to_str().unwrap()).await;
     assert_eq!(finished.code, 0, "{finished:?}");
     let results = finished.json()["results"].as_array().unwrap().clone();
     assert_eq!(results.len(), 2);
@@ -162,18 +153,7 @@ async fn a_missing_reference_is_a_finding_with_file_and_key() {
     let sequence = "<sequence name='s'>\n  <send><endpoint key='E1'/></send></sequence>";
     std::fs::write(directory.path().join("sequences/s.xml"), sequence).unwrap();
     let path = directory.path().to_str().unwrap();
-    let finished = run(
-        "lockstep",
-        &[
-            "publish",
-            "--dry-run",
-            "--json",
-            "--server",
-            "https://127.0.0.1:1",
-            path,
-        ],
-    )
-    .await;
+    let finished = checked_offline(path).await;
     assert_eq!(finished.code, 0, "{finished:?}");
     let finding = &finished.json()["results"][0]["findings"][0];
     assert_eq!(finding["message"], "endpoint E1 cannot be found");
@@ -246,18 +226,7 @@ async fn what_cannot_be_read_in_a_directory_does_not_keep_the_rest_from_it() {
     std::os::unix::fs::symlink("nowhere", root.join("dangling.json")).unwrap();
     std::os::unix::fs::symlink(root, root.join("api/back")).unwrap();
     std::fs::write(root.join("api/bad.xml"), "<api").unwrap();
-    let finished = run(
-        "lockstep",
-        &[
-            "publish",
-            "--dry-run",
-            "--json",
-            "--server",
-            "https://127.0.0.1:1",
-            root.to_str().unwrap(),
-        ],
-    )
-    .await;
+    let finished = checked_offline(root.to_str().unwrap()).await;
     assert_eq!(finished.code, 2, "{finished:?}");
     let results = finished.json()["results"].as_array().unwrap().clone();
     let outcome = |name: &str| {

@@ -1,39 +1,32 @@
 //! The traffic manager as a process of its own.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
 use kit::config::Config;
-use kit::process::Sharing;
+use kit::process::{ProcessArguments, Sharing};
+use store::StoreOptions;
 use traffic_manager::TrafficManager;
 
 /// Serves the label logs to gateways and knows what each of them runs.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// deployment.toml; keys that it leaves out have their defaults.
-    #[arg(long, value_name = "FILE")]
-    conf: Option<PathBuf>,
-    /// Added to every port, as `[server] offset`.
-    #[arg(long, value_name = "N")]
-    offset: Option<u16>,
+    #[command(flatten)]
+    process: ProcessArguments,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    kit::process::run(arguments.conf.as_deref(), arguments.offset, serve)
+    kit::process::run(&Arguments::parse().process, serve)
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = kit::shutdown::on_signal()?;
     let _in_use = kit::process::open_data_dir(&config, Sharing::WithOthers)?;
-    let options = store::StoreOptions {
-        file: config.database_file(),
-        dc: config.lockstep.dc.clone(),
-        history_size: config.lockstep.history_size,
-    };
+    let lockstep = &config.lockstep;
+    let file = config.database_file();
+    let options = StoreOptions::new(file, &lockstep.dc, lockstep.history_size);
     let store = store::Store::open(&options, kit::clock::now_ms()).await?;
     let manager = TrafficManager::new(&config, store.clone(), shutdown.clone());
     let running = traffic_manager::serve(&config, &manager)?;

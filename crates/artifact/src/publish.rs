@@ -60,6 +60,26 @@ pub struct ArtifactResult {
     pub findings: Vec<Finding>,
 }
 
+impl ArtifactResult {
+    /// Bad input: the place and the rule are the reason.
+    #[must_use]
+    pub fn rejected(source: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            source: source.into(),
+            outcome: Outcome::Rejected,
+            api_id: None,
+            name: None,
+            version: None,
+            context: None,
+            revision: None,
+            digest: None,
+            labels: Vec::new(),
+            reason: Some(reason.into()),
+            findings: Vec::new(),
+        }
+    }
+}
+
 /// What became of one artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

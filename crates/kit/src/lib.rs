@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod clock;
 pub mod config;
 mod config_document;
+mod config_sections;
 pub mod http_client;
 pub mod problem;
 pub mod process;

@@ -1,7 +1,7 @@
 //! The frame of a program: configuration, logging, runtime, exit code.
 
 use std::future::Future;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -14,6 +14,31 @@ pub const EXIT_USAGE: u8 = 2;
 /// Exit code for a failure.
 pub const EXIT_FAILURE: u8 = 1;
 
+/// The arguments that every program takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ProcessArguments {
+    /// deployment.toml; keys that it leaves out have their defaults
+    #[arg(long, value_name = "FILE")]
+    pub conf: Option<PathBuf>,
+    /// Added to every port, as `[server] offset`
+    #[arg(long, value_name = "N")]
+    pub offset: Option<u16>,
+}
+
+impl ProcessArguments {
+    /// The configuration that they ask for.
+    ///
+    /// # Errors
+    /// When the file cannot be read or breaks a rule.
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::load(self.conf.as_deref())?;
+        if let Some(offset) = self.offset {
+            config.server.offset = offset;
+        }
+        Ok(config)
+    }
+}
+
 /// Something that the user gave cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -21,20 +46,17 @@ pub struct Usage(pub String);
 
 /// Loads the configuration, runs the program and turns its end into an exit code: 0, 1 for a
 /// failure, 2 for a configuration that cannot be used.
-pub fn run<F, Fut>(conf: Option<&Path>, offset: Option<u16>, program: F) -> ExitCode
+pub fn run<F, Fut>(arguments: &ProcessArguments, program: F) -> ExitCode
 where
     F: FnOnce(Config) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
     crate::telemetry::init("info,actix_http=error,rustls_platform_verifier=off");
     crate::tls::install_provider();
-    let mut config = match Config::load(conf) {
+    let config = match arguments.config() {
         Ok(config) => config,
         Err(error) => return fail(&error.into()),
     };
-    if let Some(offset) = offset {
-        config.server.offset = offset;
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

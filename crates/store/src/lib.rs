@@ -15,7 +15,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::SqlitePool;
@@ -37,6 +37,17 @@ pub struct StoreOptions {
     pub dc: String,
     /// How many revisions of each API are kept, at least 1.
     pub history_size: u32,
+}
+
+impl StoreOptions {
+    #[must_use]
+    pub fn new(file: PathBuf, dc: &str, history_size: u32) -> Self {
+        Self {
+            file,
+            dc: dc.to_owned(),
+            history_size,
+        }
+    }
 }
 
 /// A handle on the database; cheap to clone.
@@ -96,10 +107,4 @@ impl Store {
         self.read.close().await;
         self.write.close().await;
     }
-}
-
-/// The database file inside a data directory.
-#[must_use]
-pub fn database_file(data_dir: &Path) -> PathBuf {
-    data_dir.join("lockstep.db")
 }

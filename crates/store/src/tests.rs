@@ -14,11 +14,7 @@ struct Fixture {
 }
 
 fn options(directory: &TempDir) -> StoreOptions {
-    StoreOptions {
-        file: database_file(directory.path()),
-        dc: "DC1".into(),
-        history_size: 3,
-    }
+    StoreOptions::new(directory.path().join("lockstep.db"), "DC1", 3)
 }
 
 async fn fixture() -> Fixture {

@@ -69,11 +69,9 @@ impl Cluster {
         choice: BackEndChoice,
         shutdown: CancellationToken,
     ) -> anyhow::Result<(Self, Parts)> {
-        let options = StoreOptions {
-            file: config.database_file(),
-            dc: config.lockstep.dc.clone(),
-            history_size: config.lockstep.history_size,
-        };
+        let lockstep = &config.lockstep;
+        let file = config.database_file();
+        let options = StoreOptions::new(file, &lockstep.dc, lockstep.history_size);
         let store = Store::open(&options, kit::clock::now_ms()).await?;
         let bus = InProcessBus::new();
         let saver = Saver::new(store.clone(), bus.clone());

@@ -13,7 +13,7 @@ use artifact::{
     ArtifactResult, GatewayStatus, Label, Outcome, Overview, PublishItem, PublishRequest,
 };
 use kit::config::Config;
-use kit::process::Sharing;
+use kit::process::{ProcessArguments, Sharing};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,9 +25,8 @@ use self_check::{Check, checks};
 /// Run everything on this machine and show real APIs answering.
 #[derive(Debug, clap::Args)]
 pub struct UpArguments {
-    /// deployment.toml; keys that it leaves out have their defaults
-    #[arg(long, value_name = "FILE")]
-    conf: Option<PathBuf>,
+    #[command(flatten)]
+    process: ProcessArguments,
     /// Where the database and the development certificate are kept
     /// [default: lockstep-data; with --once a new directory that is removed at the end]
     #[arg(long, value_name = "DIR", env = "LOCKSTEP_DATA_DIR")]
@@ -38,9 +37,6 @@ pub struct UpArguments {
     /// How many gateways; each has a label of its own
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=32))]
     gateways: u16,
-    /// Added to every port, as `[server] offset`
-    #[arg(long, value_name = "N")]
-    offset: Option<u16>,
     /// End after a self-check request to each API on each gateway: exit code 0 if all is well
     #[arg(long)]
     once: bool,
@@ -67,12 +63,9 @@ pub async fn run(arguments: UpArguments) -> anyhow::Result<ExitCode> {
     let temporary = (arguments.once && arguments.data_dir.is_none())
         .then(temporary_directory)
         .transpose()?;
-    let mut config = Config::load(arguments.conf.as_deref())?;
+    let mut config = arguments.process.config()?;
     if let Some(directory) = temporary.as_ref().or(arguments.data_dir.as_ref()) {
         config.lockstep.data_dir.clone_from(directory);
-    }
-    if let Some(offset) = arguments.offset {
-        config.server.offset = offset;
     }
     let result = run_with(&arguments, &config, &shutdown).await;
     if let Some(directory) = temporary {
@@ -222,7 +215,7 @@ async fn publish_artifacts(
     for source in sources.list {
         match source {
             Source::Artifact { item, .. } => items.push(item),
-            Source::Bad { source, reason } => bad.push(crate::publish::rejected(source, reason)),
+            Source::Bad { source, reason } => bad.push(ArtifactResult::rejected(source, reason)),
         }
     }
     print::line(&format!("Publishing {} artifact(s).", items.len()));

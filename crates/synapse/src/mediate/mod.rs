@@ -6,6 +6,8 @@
 mod answers;
 mod endpoint;
 mod exchange;
+mod leave;
+mod mediators;
 mod run;
 #[cfg(test)]
 mod tests;

@@ -4,20 +4,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-
 use super::answers::{engine_answer, not_executed};
 use super::exchange::{
-    Answer, BackendResponse, Body, Environment, Exchange, Fault, Frame, Handler, LogRecord,
-    Message, Request, Step, Target,
+    BackendResponse, Body, Environment, Exchange, Fault, Frame, Handler, Message, Request, Step,
+    Target,
 };
 use crate::dispatch::{ApiRoute, VersionStrategy};
-use crate::expression::Scope;
-use crate::plan::{
-    Condition, Flow, KeyType, Log, Mediator, Operand, PayloadFactory, Plan, Property, Sequence,
-    SequenceRef,
-};
+use crate::plan::{Flow, KeyType, Mediator, Plan, Sequence, SequenceRef};
 
 /// Blocks inside each other at run time; a sequence that calls itself ends here.
 const MAX_FRAMES: usize = 128;
@@ -26,11 +19,8 @@ const MAX_EXECUTED: usize = 20_000;
 
 /// Back-end calls of one exchange.
 pub(super) const MAX_CALLS: usize = 16;
-/// Bytes of a property's value.
-const MAX_VALUE: usize = 1024 * 1024;
-
 /// What a mediator leaves to do.
-enum Flowing {
+pub(super) enum Flowing {
     On,
     Done(Step),
     Failed(Fault),
@@ -170,7 +160,7 @@ impl Exchange {
     }
 
     /// The resource's outSequence; without one the response goes back as it is.
-    fn respond_path(&mut self) -> Step {
+    pub(super) fn respond_path(&mut self) -> Step {
         let plan = Arc::clone(&self.plan);
         self.frames.clear();
         let found = plan
@@ -257,7 +247,7 @@ impl Exchange {
     }
 
     /// Enters the sequence that a reference names; a fault when it is not there.
-    fn enter_reference(&mut self, reference: &SequenceRef) -> Flowing {
+    pub(super) fn enter_reference(&mut self, reference: &SequenceRef) -> Flowing {
         let plan = Arc::clone(&self.plan);
         let missing = |key: &str| {
             let message = format!("Sequence named {key} cannot be found");
@@ -287,7 +277,7 @@ impl Exchange {
         Flowing::On
     }
 
-    fn enter(&mut self, sequence: &Sequence) {
+    pub(super) fn enter(&mut self, sequence: &Sequence) {
         if let Some(on_error) = &sequence.on_error {
             self.handlers.push(Handler::Sequence(on_error.clone()));
         }
@@ -364,109 +354,7 @@ impl Exchange {
         }
     }
 
-    fn mediate(&mut self, mediator: &Mediator) -> Flowing {
-        match mediator {
-            Mediator::Property(property) => self.run_property(property),
-            Mediator::Filter(filter) => {
-                let holds = {
-                    let lookup = |scope: Scope, name: &str| self.property(scope, name);
-                    match &filter.condition {
-                        Condition::Holds(expression) => expression.evaluate(&lookup).truth(),
-                        Condition::Matches(source, regex) => source
-                            .evaluate(&lookup)
-                            .into_text()
-                            .is_some_and(|text| regex.is_match(&text)),
-                    }
-                };
-                let block = if holds {
-                    &filter.then
-                } else {
-                    &filter.otherwise
-                };
-                self.enter_block(block);
-                Flowing::On
-            }
-            Mediator::Switch(switch) => {
-                let value = switch
-                    .source
-                    .evaluate(&|scope, name| self.property(scope, name))
-                    .into_text();
-                let case = value.as_deref().and_then(|value| {
-                    let mut cases = switch.cases.iter();
-                    cases.find(|(regex, _)| regex.is_match(value))
-                });
-                self.enter_block(case.map_or(&switch.default, |(_, block)| block));
-                Flowing::On
-            }
-            Mediator::Log(log) => {
-                self.log(log);
-                Flowing::On
-            }
-            Mediator::Sequence(reference) => self.enter_reference(reference),
-            Mediator::Inline(sequence) => {
-                self.enter(sequence);
-                Flowing::On
-            }
-            Mediator::Send(Some(endpoint)) => match self.call(endpoint) {
-                Ok(step) => Flowing::Done(step),
-                Err(fault) => Flowing::Failed(fault),
-            },
-            Mediator::Send(None) => {
-                let marked = self.default.get("RESPONSE").map(String::as_str) == Some("true");
-                if self.message.is_response || (marked && self.message.to.is_none()) {
-                    Flowing::Done(self.answer())
-                } else {
-                    Flowing::Failed(Fault::new(
-                        0,
-                        "send without an endpoint, and the message is no response",
-                    ))
-                }
-            }
-            Mediator::Respond => Flowing::Done(self.answer()),
-            Mediator::Loopback => {
-                if self.message.is_response {
-                    // In the response path already: going round again would never end.
-                    return Flowing::Done(self.acknowledge());
-                }
-                self.message.is_response = true;
-                self.axis2.remove("HTTP_SC");
-                Flowing::Done(self.respond_path())
-            }
-            Mediator::Drop => Flowing::Done(self.acknowledge()),
-            Mediator::RemoveTo => {
-                self.message.to = None;
-                Flowing::On
-            }
-            Mediator::SetTo(operand) => {
-                self.message.to = self.operand(operand);
-                Flowing::On
-            }
-            Mediator::PayloadFactory(factory) => self.make_payload(factory),
-            Mediator::NotExecuted(element) => Flowing::Done(not_executed(element)),
-        }
-    }
-
-    /// Sets or removes a property. A value that is not there leaves the property as it is, but
-    /// empties a header (`PropertyMediator`).
-    fn run_property(&mut self, property: &Property) -> Flowing {
-        let value = match (&property.value, property.scope) {
-            (None, _) => None,
-            (Some(operand), scope) => match (self.operand(operand), scope) {
-                (Some(value), _) => Some(value),
-                (None, Scope::Transport) => Some(String::new()),
-                (None, _) => return Flowing::On,
-            },
-        };
-        // Properties that double themselves must not eat the gateway's memory.
-        if value.as_ref().is_some_and(|value| value.len() > MAX_VALUE) {
-            let message = format!("the value of property {} is too large", property.name);
-            return Flowing::Failed(Fault::new(0, message));
-        }
-        self.set_property(property.scope, &property.name, value);
-        Flowing::On
-    }
-
-    fn enter_block(&mut self, block: &crate::plan::Block) {
+    pub(super) fn enter_block(&mut self, block: &crate::plan::Block) {
         if !block.is_empty() {
             self.frames.push(Frame {
                 block: Arc::clone(block),
@@ -474,134 +362,5 @@ impl Exchange {
                 handles_faults: false,
             });
         }
-    }
-
-    pub(super) fn operand(&self, operand: &Operand) -> Option<String> {
-        match operand {
-            Operand::Literal(text) => Some(text.clone()),
-            Operand::Expression(expression) => expression
-                .evaluate(&|scope, name| self.property(scope, name))
-                .into_text(),
-        }
-    }
-
-    fn log(&mut self, log: &Log) {
-        let mut fields = Vec::with_capacity(log.properties.len() + 2);
-        if log.message {
-            fields.push(("To".into(), self.message.to.clone().unwrap_or_default()));
-            fields.push(("MessageID".into(), self.environment.message_id.clone()));
-        }
-        for (name, value) in &log.properties {
-            let text = match value {
-                Some(operand) => self.operand(operand).unwrap_or_else(|| "null".into()),
-                None => "(expression not executed)".into(),
-            };
-            fields.push((name.clone(), text));
-        }
-        self.logs.push(LogRecord {
-            category: log.category,
-            fields,
-        });
-    }
-
-    fn make_payload(&mut self, factory: &PayloadFactory) -> Flowing {
-        let arguments: Vec<String> = factory
-            .arguments
-            .iter()
-            .map(|operand| self.operand(operand).unwrap_or_default())
-            .collect();
-        let Some(text) = super::answers::fill(&factory.format, factory.media, &arguments) else {
-            return Flowing::Failed(Fault::new(0, "the payload is too large"));
-        };
-        self.message.body = Body::Bytes(Bytes::from(text));
-        // The original announces the made type in both properties (`PayloadFactoryMediator`).
-        let content_type = factory.media.content_type();
-        for name in ["messageType", "ContentType"] {
-            self.axis2.insert(name.to_owned(), content_type.to_owned());
-        }
-        self.message.content_type = Some(content_type.to_owned());
-        Flowing::On
-    }
-
-    /// Nothing was sent: 202, or the status that was set (`ServerWorker.sendAck`).
-    fn acknowledge(&mut self) -> Step {
-        self.message.body = Body::Empty;
-        self.message.headers.clear();
-        let status = match self.message.is_response {
-            true => None,
-            false => self.status(),
-        };
-        Step::Answer(Box::new(Answer {
-            status: status.unwrap_or(202),
-            headers: http::HeaderMap::new(),
-            body: Body::Empty,
-        }))
-    }
-
-    fn status(&self) -> Option<u16> {
-        self.axis2
-            .get("HTTP_SC")
-            .and_then(|text| text.trim().parse().ok())
-            .filter(|status| (200..=999).contains(status))
-    }
-
-    /// Sends the current message to the client.
-    fn answer(&mut self) -> Step {
-        let (mut headers, body) = match self.outgoing() {
-            Ok(outgoing) => outgoing,
-            Err(step) => return step,
-        };
-        if !self.message.from_back_end {
-            headers = super::answers::own_headers(headers, &self.message.own_headers, &body);
-        }
-        Step::Answer(Box::new(Answer {
-            status: self.status().unwrap_or(200),
-            headers,
-            body,
-        }))
-    }
-
-    /// Headers and body as they leave the gateway, in either direction.
-    pub(super) fn outgoing(&mut self) -> Result<(http::HeaderMap, Body), Step> {
-        let mut headers = std::mem::take(&mut self.message.headers);
-        let mut body = std::mem::take(&mut self.message.body);
-        let no_entity = self.axis2.get("NO_ENTITY_BODY");
-        if no_entity.is_some_and(|flag| flag.eq_ignore_ascii_case("true")) {
-            body = Body::Empty;
-            headers.remove(CONTENT_TYPE);
-            headers.remove(http::header::CONTENT_LENGTH);
-            headers.remove(http::header::TRANSFER_ENCODING);
-        }
-        let wanted = self
-            .axis2
-            .get("ContentType")
-            .or_else(|| self.axis2.get("messageType"));
-        let made = self.message.content_type.take();
-        if let Body::Bytes(_) = body {
-            headers.remove(http::header::CONTENT_LENGTH);
-            headers.remove(http::header::TRANSFER_ENCODING);
-            headers.remove(http::header::CONTENT_ENCODING);
-        }
-        if body == Body::Empty {
-            return Ok((headers, body));
-        }
-        let have = made.as_deref().or_else(|| {
-            let value = headers.get(CONTENT_TYPE)?;
-            value.to_str().ok()
-        });
-        if let (Some(wanted), Some(have)) = (wanted, have)
-            && super::answers::needs_conversion(have, wanted)
-        {
-            return Err(not_executed(&crate::plan::NotExecuted {
-                what: format!("conversion of {have} to {wanted}"),
-                place: "messageType".into(),
-            }));
-        }
-        if let Some(content_type) = wanted.map(String::as_str).or(made.as_deref())
-            && let Ok(value) = http::HeaderValue::try_from(content_type)
-        {
-            headers.insert(CONTENT_TYPE, value);
-        }
-        Ok((headers, body))
     }
 }

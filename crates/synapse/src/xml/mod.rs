@@ -1,6 +1,7 @@
 //! XML as artifacts hold it: a small tree with places, read with limits.
 
 mod element;
+mod places;
 mod reader;
 mod well_formed;
 

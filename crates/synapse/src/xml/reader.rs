@@ -3,7 +3,6 @@
 //! Comments and processing instructions are dropped wherever they stand: the ones behind the
 //! root of generated artifacts can hold credentials.
 
-use std::cell::Cell;
 use std::fmt;
 
 use quick_xml::Reader;
@@ -11,6 +10,7 @@ use quick_xml::escape::{escape, resolve_predefined_entity};
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
 use super::element::{Element, Node};
+use super::places::Places;
 use super::well_formed::{Prefixes, is_char, is_name};
 
 /// How much XML is read before it is refused.
@@ -157,7 +157,7 @@ impl Reading<'_> {
         }
         self.root
             .take()
-            .ok_or_else(|| self.error(self.places.text.len(), "the document has no element"))
+            .ok_or_else(|| self.error(self.places.end(), "the document has no element"))
     }
 
     fn start(&mut self, tag: &BytesStart<'_>, at: usize) -> Result<(), XmlError> {
@@ -355,40 +355,6 @@ fn separated(tag: &BytesStart<'_>) -> bool {
         }
     }
     true
-}
-
-/// Byte offsets as lines and columns. Reading asks for them in order, so each is counted from the
-/// one before it.
-struct Places<'a> {
-    text: &'a str,
-    last: Cell<(usize, usize, usize)>,
-}
-
-impl<'a> Places<'a> {
-    fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            last: Cell::new((0, 1, 1)),
-        }
-    }
-
-    fn of(&self, at: usize) -> (usize, usize) {
-        let at = at.min(self.text.len());
-        let (mut from, mut line, mut column) = self.last.get();
-        if at < from {
-            (from, line, column) = (0, 1, 1);
-        }
-        for character in self.text.get(from..at).unwrap_or_default().chars() {
-            if character == '\n' {
-                line += 1;
-                column = 1;
-            } else {
-                column += 1;
-            }
-        }
-        self.last.set((at, line, column));
-        (line, column)
-    }
 }
 
 #[cfg(test)]
