@@ -74,9 +74,12 @@ impl Agent {
         let deployer = Deployer::new(id.clone(), core, notice_sender);
         let progress = deployer.progress.subscribe();
         // Version-less APIs of API Manager call their own gateway by HTTPS.
+        let development = kit::tls::development_ca(&config.lockstep.data_dir);
         let authorities = match policy {
-            BackEndPolicy::Real => Vec::new(),
-            BackEndPolicy::Sandbox { .. } => kit::tls::certificates(&identity.certificate)?,
+            BackEndPolicy::Sandbox { .. } if development.exists() => {
+                kit::tls::certificates(&development)?
+            }
+            BackEndPolicy::Sandbox { .. } | BackEndPolicy::Real => Vec::new(),
         };
         let gateway = Gateway {
             routes: Arc::clone(&deployer.routes),

@@ -52,7 +52,9 @@ pub struct PublishArguments {
 }
 
 /// Artifacts of one request, by number and by bytes; a bar moves from request to request.
-const CHUNK: usize = 50;
+const CHUNK: usize = 25;
+/// A publish of more than this many shows a bar.
+const HANDFUL: usize = 8;
 const CHUNK_BYTES: usize = 16 * 1024 * 1024;
 
 /// Runs the command; exit code 2 when an input was rejected, 1 when sending or waiting failed.
@@ -234,7 +236,7 @@ fn merge(checked: &mut Vec<Finding>, mut said: Vec<Finding>) {
 }
 
 fn progress_bar(length: usize, quiet: bool) -> ProgressBar {
-    if quiet || length <= CHUNK || !std::io::stderr().is_terminal() {
+    if quiet || length <= HANDFUL || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} published, {eta} left");

@@ -45,31 +45,48 @@ async fn rendered_artifacts_deploy_and_answer() {
     let Some(shared) = shared("rendered artifacts on gateways") else {
         return;
     };
-    let folder = shared.join("synapse/corpus/rendered/3.x");
-    let directory = tempfile::tempdir().unwrap();
-    let conf = free_ports(directory.path(), "");
-    let arguments = [
-        "up",
-        "--once",
-        "--conf",
-        conf.to_str().unwrap(),
-        "--artifacts",
-        folder.to_str().unwrap(),
-    ];
-    let finished = run("lockstep", &arguments).await;
-    assert_eq!(finished.code, 0, "{}", finished.text());
-    assert!(
-        finished
+    // Exit code 2 where a file excludes another one of the same folder, see above.
+    for (line, apis, code, answering) in [
+        ("1.10.x", 23, 2, 14),
+        ("2.x", 26, 2, 19),
+        ("3.x", 24, 0, 17),
+        ("4.7", 34, 2, 15),
+    ] {
+        let folder = shared.join("synapse/corpus/rendered").join(line);
+        let directory = tempfile::tempdir().unwrap();
+        let conf = free_ports(directory.path(), "");
+        let conf = conf.to_str().unwrap();
+        let arguments = [
+            "up",
+            "--once",
+            "--conf",
+            conf,
+            "--artifacts",
+            folder.to_str().unwrap(),
+        ];
+        let finished = run("lockstep", &arguments).await;
+        let shown = finished.text();
+        assert_eq!(finished.code, code, "{line}: {shown}");
+        let converged = format!("Converged: {apis} API(s) on 2 gateway(s)");
+        assert!(finished.stdout.contains(&converged), "{line}: {shown}");
+        assert!(finished.stdout.contains("findings ("), "{line}: {shown}");
+        let answered = |status: &str| finished.stdout.matches(&format!("-> {status}")).count();
+        // What a back end could answer, it has. Only the version-less API may say 404: it calls the
+        // versioned one, which has no resource for its root.
+        let lost = finished
             .stdout
-            .contains("Converged: 24 API(s) on 2 gateway(s)")
-    );
-    assert!(finished.stdout.contains("findings ("));
-    let answered = |status: &str| finished.stdout.matches(&format!("-> {status}")).count();
-    // Two gateways each: plain back ends answer, what is not executed says so, one is blocked.
-    assert!(answered("200") >= 34, "{}", finished.stdout);
-    assert_eq!(answered("404"), 0, "{}", finished.stdout);
-    assert_eq!(answered("501"), 10, "{}", finished.stdout);
-    assert_eq!(answered("503"), 2, "{}", finished.stdout);
+            .lines()
+            .filter(|line| line.contains("-> 404"));
+        let lost: Vec<&str> = lost
+            .filter(|line| !line.contains("PizzaShackAPI default"))
+            .collect();
+        assert!(lost.is_empty(), "{line}: {lost:?}");
+        assert!(
+            answered("200") >= 2 * answering,
+            "{line}: {} {shown}",
+            answered("200")
+        );
+    }
 }
 
 #[tokio::test]
