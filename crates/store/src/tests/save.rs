@@ -1,70 +1,9 @@
-//! What a store has to do, whatever database it stands on.
+//! Saving and removing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use artifact::{Artifact, Instruction, Label, SavedTo};
-use tempfile::TempDir;
-
 use super::*;
-
-struct Fixture {
-    store: Store,
-    directory: TempDir,
-}
-
-fn options(directory: &TempDir) -> StoreOptions {
-    StoreOptions::new(directory.path().join("lockstep.db"), "DC1", 3)
-}
-
-async fn fixture() -> Fixture {
-    let directory = tempfile::tempdir().unwrap();
-    Fixture {
-        store: Store::open(&options(&directory), 1).await.unwrap(),
-        directory,
-    }
-}
-
-fn label(name: &str) -> Label {
-    Label::parse(name).unwrap()
-}
-
-fn save(name: &str, content: &str, labels: &[&str]) -> Save {
-    let artifact = Artifact {
-        name: name.into(),
-        version: "1".into(),
-        tenant_domain: "carbon.super".into(),
-        api_id: format!("id-{name}"),
-        api_definition: Some(content.into()),
-        ..Artifact::default()
-    };
-    Save {
-        text: artifact.to_text().unwrap(),
-        artifact,
-        routes: vec![format!("/{name}")],
-        labels: labels.iter().map(|name| label(name)).collect(),
-    }
-}
-
-async fn saved(store: &Store, save: Save) -> SaveOutcome {
-    store
-        .save(&[save], SaveMode::Each, 10)
-        .await
-        .unwrap()
-        .remove(0)
-}
-
-/// The log of a label as (seq, name, instruction, revision).
-async fn log(store: &Store, name: &str) -> Vec<(u64, String, Instruction, u64)> {
-    let page = store.label_log(&label(name), 0, 1000).await.unwrap();
-    assert!(!page.more);
-    let entries = page.entries.into_iter();
-    entries
-        .map(|e| (e.seq, e.name, e.instruction, e.revision))
-        .collect()
-}
-
-use Instruction::{Publish, Remove};
 
 #[tokio::test]
 async fn a_save_appends_to_every_label_and_a_second_one_compacts() {
@@ -96,45 +35,6 @@ async fn a_save_appends_to_every_label_and_a_second_one_compacts() {
     );
     assert_eq!(log(&store, "L2").await, [(2, "a".into(), Publish, 2)]);
     assert_eq!(log(&store, "nobody").await, []);
-}
-
-#[tokio::test]
-async fn the_log_gives_back_the_bytes_that_were_saved() {
-    let Fixture {
-        store,
-        directory: _directory,
-    } = fixture().await;
-    let wanted = save("a", "<api context='/ä'>\n</api>", &["L1"]);
-    let text = wanted.text.clone();
-    saved(&store, wanted).await;
-    let page = store.label_log(&label("L1"), 0, 10).await.unwrap();
-    assert_eq!(page.entries[0].artifact.as_deref(), Some(text.as_str()));
-    assert!(page.entries[0].is_genuine());
-    assert_eq!((page.complete_to, page.more), (1, false));
-}
-
-#[tokio::test]
-async fn a_log_is_read_in_pages() {
-    let Fixture {
-        store,
-        directory: _directory,
-    } = fixture().await;
-    for n in 0..5 {
-        saved(&store, save(&format!("a{n}"), "1", &["L1"])).await;
-    }
-    let page = store.label_log(&label("L1"), 1, 2).await.unwrap();
-    let seqs: Vec<u64> = page.entries.iter().map(|entry| entry.seq).collect();
-    assert_eq!((seqs, page.complete_to, page.more), (vec![2, 3], 3, true));
-    let page = store.label_log(&label("L1"), 3, 2).await.unwrap();
-    assert_eq!(
-        (page.entries.len(), page.complete_to, page.more),
-        (2, 5, false)
-    );
-    let page = store.label_log(&label("L1"), 5, 2).await.unwrap();
-    assert_eq!(
-        (page.entries.len(), page.complete_to, page.more),
-        (0, 5, false)
-    );
 }
 
 #[tokio::test]
@@ -268,36 +168,6 @@ async fn atomic_and_dry_run_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn the_outbox_hands_each_announcement_to_one_relay_until_its_lease_ends() {
-    let Fixture {
-        store,
-        directory: _directory,
-    } = fixture().await;
-    saved(&store, save("a", "1", &["L1"])).await;
-    saved(&store, save("a", "1", &["L2"])).await;
-    let claimed = store.claim_outbox(100, 50, 10).await.unwrap();
-    let what: Vec<_> = claimed
-        .iter()
-        .map(|row| {
-            (
-                row.announcement.instruction,
-                row.announcement.labels[0].label.as_str(),
-            )
-        })
-        .collect();
-    assert_eq!(what, [(Publish, "L1"), (Remove, "L1"), (Publish, "L2")]);
-    assert!(store.claim_outbox(120, 50, 10).await.unwrap().is_empty());
-    assert_eq!(
-        store.claim_outbox(200, 50, 10).await.unwrap().len(),
-        3,
-        "the lease has ended"
-    );
-    let ids: Vec<i64> = claimed.iter().map(|row| row.id).collect();
-    store.mark_announced(&ids).await.unwrap();
-    assert_eq!(store.outbox_length().await.unwrap(), 0);
-}
-
-#[tokio::test]
 async fn only_the_last_revisions_are_kept() {
     let Fixture {
         store,
@@ -375,120 +245,6 @@ async fn positions_are_gap_free_and_in_commit_order_with_many_publishers() {
     );
     let names: BTreeSet<String> = log(&store, "L2").await.into_iter().map(|e| e.1).collect();
     assert_eq!(names.len(), 80);
-}
-
-#[tokio::test]
-async fn a_newer_schema_is_refused() {
-    let Fixture { store, directory } = fixture().await;
-    sqlx::query("INSERT INTO LS_SCHEMA (VERSION, APPLIED) VALUES (99, 1)")
-        .execute(&store.write)
-        .await
-        .unwrap();
-    store.close().await;
-    let error = Store::open(&options(&directory), 1)
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("its schema is version 99, this program knows up to 1"),
-        "{error}"
-    );
-}
-
-#[tokio::test]
-async fn a_file_that_is_no_database_is_named() {
-    let directory = tempfile::tempdir().unwrap();
-    let options = options(&directory);
-    std::fs::write(&options.file, "x".repeat(5000)).unwrap();
-    let error = Store::open(&options, 1).await.unwrap_err().to_string();
-    assert!(
-        error.contains("lockstep.db: cannot open the database: it is damaged"),
-        "{error}"
-    );
-    assert_eq!(std::fs::read_to_string(&options.file).unwrap().len(), 5000);
-}
-
-#[tokio::test]
-async fn a_status_about_an_older_revision_changes_nothing() {
-    let Fixture {
-        store,
-        directory: _directory,
-    } = fixture().await;
-    let row = |revision: u64, state| DeploymentRow {
-        gateway_id: "g".into(),
-        api_id: "a".into(),
-        revision,
-        received: artifact::Digest::of(b"x"),
-        deployed: None,
-        state,
-        reason: None,
-        since: 1,
-    };
-    use artifact::DeploymentState::{Deployed, Failed};
-    store
-        .record_deployments(&[row(2, Deployed), row(1, Failed)])
-        .await
-        .unwrap();
-    let found = store.snapshot().await.unwrap().deployments;
-    assert_eq!(
-        (found.len(), found[0].revision, found[0].state),
-        (1, 2, Deployed)
-    );
-}
-
-#[tokio::test]
-async fn a_gateway_that_registers_again_says_anew_what_it_runs() {
-    let Fixture {
-        store,
-        directory: _directory,
-    } = fixture().await;
-    let notice = |payload_type| artifact::GatewayNotice {
-        payload_type,
-        gateway_id: "g".into(),
-        environment_labels: vec![label("L1")],
-        time_stamp: 1,
-        urls: Vec::new(),
-    };
-    let row = DeploymentRow {
-        gateway_id: "g".into(),
-        api_id: "a".into(),
-        revision: 1,
-        received: artifact::Digest::of(b"x"),
-        deployed: None,
-        state: artifact::DeploymentState::Deployed,
-        reason: None,
-        since: 1,
-    };
-    use artifact::NoticeKind::{Heartbeat, Register};
-    for (kind, left) in [(Heartbeat, 1), (Register, 0)] {
-        store
-            .record_deployments(std::slice::from_ref(&row))
-            .await
-            .unwrap();
-        store.record_gateway(&notice(kind), 5).await.unwrap();
-        assert_eq!(store.snapshot().await.unwrap().deployments.len(), left);
-    }
-}
-
-#[tokio::test]
-async fn a_damaged_artifact_does_not_hold_up_the_log() {
-    let Fixture {
-        store,
-        directory: _directory,
-    } = fixture().await;
-    saved(&store, save("a", "1", &["L1"])).await;
-    saved(&store, save("b", "1", &["L1"])).await;
-    sqlx::query("UPDATE AM_GW_API_ARTIFACTS SET ARTIFACT = X'FF00' WHERE API_ID = 'id-a'")
-        .execute(&store.write)
-        .await
-        .unwrap();
-    let page = store.label_log(&label("L1"), 0, 10).await.unwrap();
-    let genuine: Vec<bool> = page
-        .entries
-        .iter()
-        .map(|entry| entry.is_genuine())
-        .collect();
-    assert_eq!(genuine, [false, true]);
 }
 
 #[tokio::test]
