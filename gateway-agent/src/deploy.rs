@@ -108,6 +108,7 @@ impl Deployer {
             match result {
                 Ok(deployment) => newcomers.push(deployment),
                 Err((entry, reason)) => {
+                    self.set.forget_waiting(&entry.api_id);
                     self.refuse(&entry_notice(&self.gateway_id, &entry), &reason);
                 }
             }

@@ -59,6 +59,11 @@ impl DeployedSet {
         self.deployed.is_empty()
     }
 
+    /// Forgets a newcomer that waits: a newer revision of it has been refused.
+    pub fn forget_waiting(&mut self, api_id: &str) {
+        self.waiting.remove(api_id);
+    }
+
     /// Takes APIs away and brings newcomers in, together.
     ///
     /// A newcomer whose context and version another API has is refused, unless that one moves

@@ -150,7 +150,7 @@ impl Reporter {
             Err(error) => Err(PostError::Failed(kit::http_client::cause(&error))),
             Ok(answer) if answer.status().is_success() => Ok(()),
             Ok(answer) => {
-                let rejected = answer.status().is_client_error();
+                let rejected = matches!(answer.status().as_u16(), 400 | 413 | 422);
                 let reason = kit::http_client::failure(answer).await;
                 Err(if rejected {
                     PostError::Rejected(reason)

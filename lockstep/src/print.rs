@@ -66,6 +66,7 @@ fn outcome_word(outcome: Outcome) -> &'static str {
         Outcome::Checked => "checked",
         Outcome::Rejected => "REJECTED",
         Outcome::NotSaved => "not saved",
+        Outcome::Unknown => "UNKNOWN",
     }
 }
 

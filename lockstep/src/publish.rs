@@ -147,6 +147,12 @@ async fn publish(
     } else {
         send(arguments, control, &mut passed, quiet).await
     };
+    let sent = match sent {
+        Ok(true) if passed.len() > CHUNK && !arguments.atomic && !arguments.dry_run => {
+            again(arguments, control, &mut passed, quiet).await
+        }
+        sent => sent,
+    };
     for passed in passed {
         results[passed.place] = Some(passed.result);
     }
@@ -203,12 +209,32 @@ async fn send(
                 }
                 return Ok(false);
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                for passed in chunk {
+                    passed.result.outcome = Outcome::Unknown;
+                }
+                return Err(
+                    error.context("what is shown as UNKNOWN may have been saved; try again")
+                );
+            }
         }
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();
     Ok(true)
+}
+
+/// Sends what a request has rejected once more: what stood in its way may have moved with a later
+/// request of the same publish.
+async fn again(
+    arguments: &PublishArguments,
+    control: &Control,
+    passed: &mut [Passed],
+    quiet: bool,
+) -> anyhow::Result<bool> {
+    passed.sort_by_key(|passed| passed.result.outcome != Outcome::Rejected);
+    let rejected = passed.partition_point(|passed| passed.result.outcome == Outcome::Rejected);
+    send(arguments, control, &mut passed[..rejected], quiet).await
 }
 
 /// How many of the next artifacts go into one request.

@@ -43,6 +43,13 @@ pub async fn converged(
     let started = Instant::now();
     let ids: Vec<String> = wanted.keys().cloned().collect();
     let mut pause = Duration::from_millis(20);
+    if wanted.is_empty() {
+        let nothing = Overview {
+            gateways: Vec::new(),
+            apis: Vec::new(),
+        };
+        return Ok(judge(&nothing, wanted).0);
+    }
     loop {
         let over = started.elapsed() >= limit;
         match control.overview(Some(&ids)).await {
@@ -79,7 +86,10 @@ fn judge(overview: &Overview, wanted: &HashMap<String, u64>) -> (Waited, bool) {
             continue;
         }
         seen += 1;
-        waited.missing.extend(missing(api, &overview.gateways));
+        let lacking = missing(api, &overview.gateways);
+        // A gateway that carries the label may still be starting.
+        pending |= lacking.iter().any(|missing| missing.gateway.is_none());
+        waited.missing.extend(lacking);
         for status in &api.gateways {
             pending |= status.state == DeploymentState::Pending;
             match status.state {

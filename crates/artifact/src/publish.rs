@@ -96,8 +96,11 @@ pub enum Outcome {
     Checked,
     /// Bad input; nothing was saved.
     Rejected,
-    /// Fine in itself, not saved because another one of an atomic batch was rejected.
+    /// Fine in itself, not saved: another one of an atomic batch was rejected, or the request that
+    /// would have carried it was never sent.
     NotSaved,
+    /// The request that carried it got no answer; it may have been saved.
+    Unknown,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

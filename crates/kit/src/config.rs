@@ -222,8 +222,10 @@ fn placed(error: ConfigError, text: &str, file: &Path) -> ConfigError {
     };
     let name = key.rsplit('.').next().unwrap_or(key);
     let found = text.lines().zip(1..).find_map(|(content, line)| {
-        let at = content.find(name)?;
-        Some((line, content[..at].chars().count() + 1))
+        let (written, _) = content.split_once('=')?;
+        let last = written.rsplit('.').next()?.trim().trim_matches('"');
+        let column = written.chars().count() - written.trim_start().chars().count() + 1;
+        (last == name).then_some((line, column))
     });
     match found {
         None => error,

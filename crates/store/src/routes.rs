@@ -37,8 +37,19 @@ pub(crate) async fn refusals(
     let mut refused = HashMap::new();
     let mut owners: HashMap<String, Vec<Owner>> = HashMap::new();
     let mut before: HashMap<&str, Vec<String>> = HashMap::new();
+    let mut names: HashMap<(&str, &str, &str), &str> = HashMap::new();
     for (index, save) in batch.iter().enumerate() {
         let artifact = &save.artifact;
+        let name = (
+            artifact.name.as_str(),
+            artifact.version.as_str(),
+            artifact.tenant_domain.as_str(),
+        );
+        let first = *names.entry(name).or_insert(&artifact.api_id);
+        if first != artifact.api_id {
+            let api_id = first.to_owned();
+            refused.insert(index, SaveOutcome::NameTaken { api_id });
+        }
         let named = published_by_name(
             tx,
             &artifact.name,

@@ -59,6 +59,9 @@ impl Gateway {
             {
                 answer.headers_mut().insert(CONTENT_LENGTH, length.into());
             }
+            if status == StatusCode::NO_CONTENT {
+                answer.headers_mut().remove(CONTENT_LENGTH);
+            }
             *answer.body_mut() = body::empty();
         }
         answer

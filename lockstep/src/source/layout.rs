@@ -121,7 +121,9 @@ pub(super) fn read(tree: &Tree, sources: &mut Sources) -> HashSet<String> {
 /// The files that the API XML file at `path` may refer to: those of the folders beside its `api`
 /// folder, if it lies in one.
 pub(super) fn around(path: &Path) -> XmlFiles {
-    let folder = path.parent().filter(|folder| folder.ends_with("api"));
+    // The path may be a bare file name in the current directory.
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = real.parent().filter(|folder| folder.ends_with("api"));
     let Some(root) = folder.and_then(Path::parent) else {
         return XmlFiles::default();
     };

@@ -112,7 +112,7 @@ impl Cluster {
         };
         for index in 0..gateways {
             let config = gateway_config(config, index, &management_url, &authority)?;
-            let agent = Agent::start(&config, policy, parts.gateways_end.clone())?;
+            let agent = Agent::start(&config, policy, parts.gateways_end.child_token())?;
             cluster.gateways.push(Gateway {
                 id: agent.id.clone(),
                 label: label(index)?,

@@ -60,10 +60,10 @@ pub enum BackEndChoice {
 /// Runs the command.
 pub async fn run(arguments: UpArguments) -> anyhow::Result<ExitCode> {
     let shutdown = kit::shutdown::on_signal()?;
+    let mut config = arguments.process.config()?;
     let temporary = (arguments.once && arguments.data_dir.is_none())
         .then(temporary_directory)
         .transpose()?;
-    let mut config = arguments.process.config()?;
     if let Some(directory) = temporary.as_ref().or(arguments.data_dir.as_ref()) {
         config.lockstep.data_dir.clone_from(directory);
     }

@@ -145,6 +145,13 @@ async fn a_context_or_name_belongs_to_one_api() {
             api_id: "id-a".into()
         }
     );
+    // Nor do two of one name come in together.
+    let mut pair = [save("new", "1", &["L1"]), save("new", "2", &["L1"])];
+    pair[1].artifact.api_id = "other".into();
+    pair[1].routes = vec!["/other".into()];
+    let outcomes = store.save(&pair, SaveMode::Each, 10).await.unwrap();
+    let refused: Vec<bool> = outcomes.iter().map(SaveOutcome::is_refusal).collect();
+    assert_eq!(refused, [false, true]);
 }
 
 #[tokio::test]

@@ -162,7 +162,7 @@ impl Compiler<'_> {
             let what = format!("regular expression number {}", self.regexes);
             return Err(self.not_executed(place, &what));
         }
-        RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
+        RegexBuilder::new(&format!(r"\A(?:{})\z", ascii_classes(pattern)))
             .size_limit(REGEX_BYTES)
             .build()
             .map_err(|_| self.not_executed(place, &format!("regular expression {pattern:?}")))
@@ -368,5 +368,58 @@ impl Compiler<'_> {
             }
             _ => Some(self.not_executed(place, &format!("class {class}"))),
         }
+    }
+}
+
+/// The pattern with Java's meaning of `\w`, `\d`, `\s` and `\b`: ASCII, which also keeps its program
+/// small.
+fn ascii_classes(pattern: &str) -> String {
+    let mut ascii = String::with_capacity(pattern.len());
+    let mut characters = pattern.chars();
+    let mut in_class = false;
+    while let Some(character) = characters.next() {
+        match character {
+            '[' => in_class = true,
+            ']' => in_class = false,
+            _ => {}
+        }
+        if character != '\\' {
+            ascii.push(character);
+            continue;
+        }
+        match (characters.next(), in_class) {
+            (Some('w'), true) => ascii.push_str("A-Za-z0-9_"),
+            (Some('d'), true) => ascii.push_str("0-9"),
+            (Some(class @ ('w' | 'd' | 's' | 'b' | 'B')), false) => {
+                ascii.push_str(&format!("(?-u:\\{class})"));
+            }
+            (Some('W'), false) => ascii.push_str("[^A-Za-z0-9_]"),
+            (Some('D'), false) => ascii.push_str("[^0-9]"),
+            (Some('S'), false) => ascii.push_str("[^ \\t\\n\\x0B\\f\\r]"),
+            (Some(other), _) => ascii.extend(['\\', other]),
+            (None, _) => ascii.push('\\'),
+        }
+    }
+    ascii
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_mean_what_they_mean_in_java() {
+        let matches = |pattern: &str, text: &str| {
+            let pattern = format!(r"\A(?:{})\z", ascii_classes(pattern));
+            let regex = RegexBuilder::new(&pattern).size_limit(REGEX_BYTES).build();
+            regex.unwrap().is_match(text)
+        };
+        assert!(matches(r"\w+@\w+\.\w+", "a@b.c"));
+        assert!(!matches(r"\w", "ä"));
+        assert!(matches(r"[\w-]+\/\d{3}", "a-b/123"));
+        assert!(matches(r"\W\D\S\s", "äxy "));
+        assert!(matches(r"GET_\/menu", "GET_/menu"));
+        assert!(matches(r".*\bend\b.*", "the end."));
+        assert!(matches(r"\\w", r"\w"));
     }
 }

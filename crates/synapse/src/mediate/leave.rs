@@ -3,7 +3,7 @@
 
 use http::header::CONTENT_TYPE;
 
-use super::answers::not_executed;
+use super::answers::{needs_conversion, not_executed};
 use super::exchange::{Answer, Body, Exchange, Step};
 
 impl Exchange {
@@ -56,10 +56,8 @@ impl Exchange {
             headers.remove(http::header::CONTENT_LENGTH);
             headers.remove(http::header::TRANSFER_ENCODING);
         }
-        let wanted = self
-            .axis2
-            .get("ContentType")
-            .or_else(|| self.axis2.get("messageType"));
+        let message_type = self.axis2.get("messageType");
+        let wanted = self.axis2.get("ContentType").or(message_type);
         let made = self.message.content_type.take();
         if let Body::Bytes(_) = body {
             headers.remove(http::header::CONTENT_LENGTH);
@@ -73,9 +71,11 @@ impl Exchange {
             let value = headers.get(CONTENT_TYPE)?;
             value.to_str().ok()
         });
-        if let (Some(wanted), Some(have)) = (wanted, have)
-            && super::answers::needs_conversion(have, wanted)
-        {
+        let converted = [message_type, wanted]
+            .into_iter()
+            .flatten()
+            .find(|wanted| have.is_some_and(|have| needs_conversion(have, wanted)));
+        if let (Some(wanted), Some(have)) = (converted, have) {
             return Err(not_executed(&crate::plan::NotExecuted {
                 what: format!("conversion of {have} to {wanted}"),
                 place: "messageType".into(),

@@ -142,8 +142,6 @@ impl Exchange {
     /// Goes on after a failed call: the innermost fault handler runs.
     #[must_use]
     pub fn failed(&mut self, fault: Fault) -> Step {
-        // What was set for the back end is not for the client.
-        self.message.own_headers.clear();
         self.go_on(Flowing::Failed(fault))
     }
 
@@ -329,6 +327,8 @@ impl Exchange {
 
     /// Makes the innermost fault handler that can be entered the next thing to run.
     fn handle(&mut self, mut fault: Fault) -> Option<Step> {
+        // What was set for the back end is not for the client.
+        self.message.own_headers.clear();
         loop {
             for (name, value) in [
                 ("ERROR_CODE", fault.code.to_string()),
