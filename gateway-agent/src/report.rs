@@ -26,7 +26,8 @@ pub struct Reporter {
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Reporter {
-    /// Sends notices in batches and heartbeats in between, until shutdown; then what is left.
+    /// Sends notices in batches and heartbeats in between, until shutdown; then that the
+    /// gateway has ended.
     ///
     /// Notices wait while the traffic manager is away. Only the newest about each API is kept:
     /// that is what counts, and it bounds the memory.
@@ -75,17 +76,20 @@ impl Reporter {
                 }
             }
         }
-        while let Ok(notice) = notices.try_recv() {
-            keep(&mut waiting, notice);
+        // The gateway ends in good order: nobody has to wait for it, or for what it had to say.
+        let notice = self.notice(NoticeKind::Deregister);
+        if let Err(error) = self.post("notify-gateway", &notice).await {
+            tracing::warn!(%error, "ended without telling the traffic manager");
         }
-        if !waiting.is_empty()
-            && let Err(error) = self.speak(&mut kind, &mut waiting, &mut next_beat).await
-        {
-            tracing::warn!(
-                error,
-                lost = waiting.len(),
-                "ended without the last reports"
-            );
+    }
+
+    fn notice(&self, payload_type: NoticeKind) -> GatewayNotice {
+        GatewayNotice {
+            payload_type,
+            gateway_id: self.gateway_id.clone(),
+            environment_labels: self.labels.clone(),
+            time_stamp: kit::clock::now_ms(),
+            urls: self.urls.clone(),
         }
     }
 
@@ -97,13 +101,7 @@ impl Reporter {
         next_beat: &mut Instant,
     ) -> Result<(), String> {
         if *kind == NoticeKind::Register || Instant::now() >= *next_beat {
-            let notice = GatewayNotice {
-                payload_type: *kind,
-                gateway_id: self.gateway_id.clone(),
-                environment_labels: self.labels.clone(),
-                time_stamp: kit::clock::now_ms(),
-                urls: self.urls.clone(),
-            };
+            let notice = self.notice(*kind);
             self.post("notify-gateway", &notice)
                 .await
                 .map_err(|error| error.to_string())?;

@@ -109,6 +109,13 @@ impl Control {
         self.answer(request, &self.publisher).await
     }
 
+    pub async fn forget(&self, gateway_id: &str) -> anyhow::Result<serde_json::Value> {
+        let url = format!("{}/api/lockstep/v1/gateways", self.server);
+        let request = self.client.delete(&url).timeout(READ_TIMEOUT);
+        self.answer(request.query(&[("id", gateway_id)]), &self.server)
+            .await
+    }
+
     /// The overview of all APIs, or of those with these ids.
     pub async fn overview(&self, ids: Option<&[String]>) -> anyhow::Result<Overview> {
         let url = format!("{}/api/lockstep/v1/overview", self.server);
@@ -130,11 +137,19 @@ impl Control {
     ) -> anyhow::Result<T> {
         let answer = match request.send().await {
             Ok(answer) => answer,
-            Err(error) => bail!(
-                "{server} cannot be reached: {}; is `lockstep up` running? \
-                 (other places: --server, --offset; other certificates: --cacert, --data-dir)",
-                kit::http_client::cause(&error)
-            ),
+            Err(error) => {
+                let cause = kit::http_client::cause(&error);
+                if cause.contains("certificate") {
+                    bail!(
+                        "{server} has a certificate that is not trusted ({cause}); name its \
+                         authority with --cacert FILE, or the data directory with --data-dir DIR"
+                    );
+                }
+                bail!(
+                    "{server} cannot be reached: {cause}; is `lockstep up` running? \
+                     (other places: --server https://…, --offset)"
+                );
+            }
         };
         if answer.status() == reqwest::StatusCode::NOT_FOUND
             && answer.headers().get("content-type").is_none()

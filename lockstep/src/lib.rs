@@ -1,6 +1,7 @@
 //! The operator's command: up, publish, remove, list.
 
 pub mod control;
+pub mod forget;
 pub mod list;
 pub mod print;
 pub mod publish;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lockstep::{list, publish, remove, sample_back_end, up};
+use lockstep::{forget, list, publish, remove, sample_back_end, up};
 
 /// Keeps every API gateway in step with what was published.
 #[derive(Debug, Parser)]
@@ -20,6 +20,7 @@ enum Command {
     Publish(publish::PublishArguments),
     Remove(remove::RemoveArguments),
     List(list::ListArguments),
+    Forget(forget::ForgetArguments),
     /// Run only the sample back end, which answers any request with what it got
     BackEnd {
         /// Port on 127.0.0.1
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let default = match arguments.command {
         Command::Up(_) => "warn,synapse::log=info,actix_http=error,rustls_platform_verifier=off",
-        _ => "warn",
+        _ => "warn,rustls_platform_verifier=off",
     };
     kit::telemetry::init(default);
     kit::tls::install_provider();
@@ -54,6 +55,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Publish(arguments) => Box::pin(publish::run(arguments)).await,
         Command::Remove(arguments) => remove::run(arguments).await,
         Command::List(arguments) => list::run(arguments).await,
+        Command::Forget(arguments) => forget::run(arguments).await,
         Command::BackEnd { port } => {
             let shutdown = kit::shutdown::on_signal()?;
             let listener = kit::server::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;

@@ -1,8 +1,7 @@
 //! What the commands print: tables and lines for people, JSON for machines.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 
 use artifact::{
     ApiOverview, ArtifactResult, DeploymentState, Finding, GatewayStatus, Instruction, Outcome,
@@ -15,19 +14,27 @@ use serde::Serialize;
 
 use crate::wait::{Waited, missing};
 
+/// Standard output and error without the print macros' panic: a reader may have gone (`| head`).
+macro_rules! say {
+    ($($text:tt)*) => { let _ = writeln!(std::io::stdout(), $($text)*); };
+}
+macro_rules! tell {
+    ($($text:tt)*) => { let _ = writeln!(std::io::stderr(), $($text)*); };
+}
+
 /// One JSON document on standard output.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
 /// Something to know besides the result, on standard error.
 pub fn note(text: &str) {
-    eprintln!("note: {text}");
+    tell!("note: {text}");
 }
 
 pub fn line(text: &str) {
-    println!("{text}");
+    say!("{text}");
 }
 
 /// A spinner on a terminal, nothing elsewhere.
@@ -106,7 +113,20 @@ pub fn publish_report(report: &PublishReport, verbose: bool) {
         ]);
     }
     if rows.row_count() > 0 {
-        println!("{rows}");
+        say!("{rows}");
+    }
+    for result in report.results.iter().filter(|r| !r.removed_from.is_empty()) {
+        let labels: Vec<&str> = result
+            .removed_from
+            .iter()
+            .map(artifact::Label::as_str)
+            .collect();
+        say!(
+            "{} {}: removed from {}, which no --label names",
+            shown(result.name.as_deref().unwrap_or("?")),
+            shown(result.version.as_deref().unwrap_or("")),
+            labels.join(", ")
+        );
     }
     findings(&report.results, verbose);
     for result in report
@@ -114,7 +134,7 @@ pub fn publish_report(report: &PublishReport, verbose: bool) {
         .iter()
         .filter(|r| r.outcome == Outcome::Rejected)
     {
-        println!(
+        say!(
             "REJECTED {}: {}",
             result.source,
             result.reason.as_deref().unwrap_or("?")
@@ -128,7 +148,7 @@ pub fn publish_report(report: &PublishReport, verbose: bool) {
         .iter()
         .map(|(word, n)| format!("{n} {word}"))
         .collect();
-    println!("{}", counts.join(", "));
+    say!("{}", counts.join(", "));
 }
 
 fn severity_word(severity: Severity) -> &'static str {
@@ -159,10 +179,10 @@ pub fn findings(results: &[ArtifactResult], verbose: bool) {
         return;
     }
     if verbose {
-        println!("findings:");
+        say!("findings:");
         for (api, finding) in &all {
             let word = severity_word(finding.severity);
-            println!("  {word}: {api}: {}: {}", finding.place, finding.message);
+            say!("  {word}: {api}: {}: {}", finding.place, finding.message);
         }
         return;
     }
@@ -175,7 +195,7 @@ pub fn findings(results: &[ArtifactResult], verbose: bool) {
             apis.push((api, &finding.place));
         }
     }
-    println!(
+    say!(
         "findings ({}; each with its place: publish --verbose):",
         all.len()
     );
@@ -185,7 +205,7 @@ pub fn findings(results: &[ArtifactResult], verbose: bool) {
             [(first, _), others @ ..] => format!("{first} and {} more", others.len()),
             [] => String::new(),
         };
-        println!("  {}: {message} [{who}]", severity_word(severity));
+        say!("  {}: {message} [{who}]", severity_word(severity));
     }
 }
 
@@ -199,19 +219,19 @@ pub fn waited(waited: &Waited) {
                 format!("deployed on {deployed} gateway(s), undeployed on {undeployed}")
             }
         };
-        println!("{told} after {} ms", waited.took);
+        say!("{told} after {} ms", waited.took);
         return;
     }
-    println!("NOT converged after {} ms:", waited.took);
+    say!("NOT converged after {} ms:", waited.took);
     for missing in &waited.missing {
         let gateway = missing.gateway.as_deref().unwrap_or("(no gateway)");
-        println!("  {gateway}: {}: {}", missing.api, missing.reason);
+        say!("  {gateway}: {}: {}", missing.api, missing.reason);
     }
 }
 
 pub fn removed(report: &RemoveReport) {
     let labels: Vec<&str> = report.labels.iter().map(|l| l.label.as_str()).collect();
-    println!(
+    say!(
         "removed {} {} from {}",
         report.name,
         report.version,
@@ -221,9 +241,9 @@ pub fn removed(report: &RemoveReport) {
 
 /// APIs by gateways, then the gateways, then what is not as it should be.
 pub fn overview(overview: &Overview) {
-    println!("{}", api_table(overview));
+    say!("{}", api_table(overview));
     if overview.apis.is_empty() {
-        println!("nothing is published");
+        say!("nothing is published");
     }
     let mut rows = table(vec!["gateway", "status", "labels", "serves at"]);
     for gateway in &overview.gateways {
@@ -239,11 +259,11 @@ pub fn overview(overview: &Overview) {
             &gateway.urls.join(" "),
         ]);
     }
-    println!("{rows}");
+    say!("{rows}");
     let missing = |api| missing(api, &overview.gateways);
     for missing in overview.apis.iter().flat_map(missing) {
         let gateway = missing.gateway.as_deref().unwrap_or("(no gateway)");
-        println!("{gateway}: {}: {}", missing.api, missing.reason);
+        say!("{gateway}: {}: {}", missing.api, missing.reason);
     }
 }
 

@@ -31,13 +31,13 @@ pub struct PublishArguments {
     /// Label to publish to; repeat it for several. The API is removed from labels not named
     #[arg(long = "label", value_name = "LABEL", default_value = DEFAULT_LABEL)]
     labels: Vec<Label>,
-    /// Check and show what would change; save nothing
+    /// Check and show what would change; save nothing. Without a server it checks only
     #[arg(long)]
     dry_run: bool,
     /// Save all or, when one is rejected, none
     #[arg(long)]
     atomic: bool,
-    /// Return when every gateway of the labels has deployed it, or fail after SECONDS
+    /// Return when every gateway of the labels has deployed it, or fail after SECONDS [default: 60]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
           default_missing_value = "60", conflicts_with = "dry_run")]
     wait: Option<u64>,

@@ -17,7 +17,7 @@ pub struct RemoveArguments {
     /// Tenant domain [default: carbon.super]
     #[arg(long, value_name = "T")]
     tenant: Option<String>,
-    /// Return when every gateway has undeployed it, or fail after SECONDS
+    /// Return when every gateway has undeployed it, or fail after SECONDS [default: 60]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
           default_missing_value = "60")]
     wait: Option<u64>,

@@ -129,9 +129,10 @@ pub fn missing(api: &ApiOverview, gateways: &[GatewayOverview]) -> Vec<Missing> 
             (DeploymentState::Failed, Some(reason)) => format!("refused: {reason}"),
             (DeploymentState::Pending, None) => "has not answered yet".to_owned(),
             (DeploymentState::Failed, None) => "refused".to_owned(),
+            (DeploymentState::Pending, Some(_)) if !status.online => offline(&status.gateway_id),
             (DeploymentState::Pending, Some(reason)) => reason.clone(),
             (DeploymentState::Deployed | DeploymentState::Undeployed, _) if !status.online => {
-                "offline: no heartbeat".to_owned()
+                offline(&status.gateway_id)
             }
             (DeploymentState::Deployed | DeploymentState::Undeployed, _) => continue,
         };
@@ -142,4 +143,11 @@ pub fn missing(api: &ApiOverview, gateways: &[GatewayOverview]) -> Vec<Missing> 
         });
     }
     missing
+}
+
+fn offline(gateway_id: &str) -> String {
+    format!(
+        "offline, no heartbeat: start it again, or if it is gone for good: \
+         lockstep forget {gateway_id}"
+    )
 }

@@ -35,6 +35,7 @@ impl Checked {
             revision: None,
             digest: None,
             labels: Vec::new(),
+            removed_from: Vec::new(),
             reason: None,
             findings: self.findings.clone(),
         }

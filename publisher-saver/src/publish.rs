@@ -109,8 +109,10 @@ fn result_of(
             revision,
             digest,
             labels,
+            removed_from,
             created,
         } => ArtifactResult {
+            removed_from,
             revision: Some(revision),
             digest: Some(digest),
             labels: if mode == SaveMode::DryRun {

@@ -85,6 +85,40 @@ async fn saver_traffic_manager_and_gateway_work_as_separate_processes() {
     };
     assert_eq!(list().await["apis"][0]["gateways"][0]["state"], "deployed");
 
+    // A second gateway ends in good order: nobody waits for it. Killed, it is waited for.
+    let second = || Running::start("gateway-agent", &["--conf", gateway_conf.to_str().unwrap()]);
+    let gateways = async |count: usize| {
+        eventually("the number of gateways", || async {
+            let known = list().await["gateways"].as_array().unwrap().len();
+            (known == count).then_some(())
+        })
+        .await;
+    };
+    let other = second();
+    gateways(2).await;
+    assert_eq!(other.interrupt().await, 0);
+    gateways(1).await;
+    let other = second();
+    gateways(2).await;
+    other.kill().await;
+    let known = list().await["gateways"].as_array().unwrap().clone();
+    let mut ids = known
+        .iter()
+        .map(|gateway| gateway["gatewayId"].as_str().unwrap());
+    let port = gateway_urls[0].rsplit(':').next().unwrap();
+    let gone = ids.find(|id| !id.ends_with(port)).unwrap();
+    let arguments = [
+        "forget",
+        gone,
+        "--server",
+        &manager_url,
+        "--cacert",
+        authority.to_str().unwrap(),
+    ];
+    assert_eq!(run("lockstep", &arguments).await.code, 0);
+    assert_eq!(run("lockstep", &arguments).await.code, 1);
+    gateways(1).await;
+
     // The control plane dies; the gateway goes on.
     manager.kill().await;
     saver.kill().await;

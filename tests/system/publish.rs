@@ -283,3 +283,25 @@ async fn what_was_committed_survives_a_kill() {
     let url = format!("{}/api39", up.gateways[0]);
     assert_eq!(body(&up.client(), &url).await, (200, "x".into()));
 }
+
+#[tokio::test]
+async fn a_route_that_moves_with_a_later_request_of_the_same_publish_is_free() {
+    let up = Up::start(&["--gateways", "1"]).await;
+    // More than one request's worth; the first API takes what the last one leaves.
+    for number in 0..40 {
+        let name = format!("Api{number:02}");
+        up.file(
+            &format!("many/{name}.json"),
+            answering_dto(&name, &format!("/api{number:02}"), "x"),
+        );
+    }
+    let many = up.directory.path().join("many");
+    let many = many.to_str().unwrap();
+    assert_eq!(up.command(&["publish", many]).await.code, 0);
+    up.file("many/Api00.json", answering_dto("Api00", "/api39", "x"));
+    up.file("many/Api39.json", answering_dto("Api39", "/moved", "x"));
+    let finished = up.command(&["publish", many, "--wait"]).await;
+    assert_eq!(finished.code, 0, "{finished:?}");
+    let url = format!("{}/api39", up.gateways[0]);
+    assert_eq!(body(&up.client(), &url).await, (200, "x".into()));
+}

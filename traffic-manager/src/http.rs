@@ -36,7 +36,11 @@ pub fn routes(app: &mut web::ServiceConfig, manager: &TrafficManager) {
                     web::post().to(post_deployments),
                 ),
         )
-        .route("/api/lockstep/v1/overview", web::get().to(get_overview));
+        .route("/api/lockstep/v1/overview", web::get().to(get_overview))
+        .route(
+            "/api/lockstep/v1/gateways",
+            web::delete().to(delete_gateway),
+        );
 }
 
 async fn get_ready(manager: web::Data<TrafficManager>) -> Result<HttpResponse, Problem> {
@@ -125,6 +129,24 @@ async fn get_overview(
         .await
         .map_err(problem)?;
     Ok(HttpResponse::Ok().json(made))
+}
+
+#[derive(Deserialize)]
+struct GatewayQuery {
+    id: String,
+}
+
+async fn delete_gateway(
+    manager: web::Data<TrafficManager>,
+    query: web::Query<GatewayQuery>,
+) -> Result<HttpResponse, Problem> {
+    let id = &query.id;
+    if manager.store.forget_gateway(id).await.map_err(problem)? {
+        tracing::info!(gateway_id = id, "gateway forgotten");
+        return Ok(HttpResponse::Ok().json(serde_json::json!({"forgotten": id})));
+    }
+    let detail = format!("no gateway {id} is registered");
+    Err(Problem::not_found("gateway-not-found", detail))
 }
 
 fn problem(error: StoreError) -> Problem {

@@ -8,16 +8,24 @@ use store::{DeploymentRow, StoreError};
 
 use crate::TrafficManager;
 
-/// Records a registration or heartbeat.
+/// Records a registration or heartbeat; forgets a gateway that ends.
 pub(crate) async fn gateway(
     manager: &TrafficManager,
     notice: &GatewayNotice,
     now: i64,
 ) -> Result<GatewayNoticeReply, StoreError> {
-    manager.store.record_gateway(notice, now).await?;
     let status = match notice.payload_type {
-        NoticeKind::Register => "REGISTERED",
-        NoticeKind::Heartbeat => "ACKNOWLEDGED",
+        NoticeKind::Register | NoticeKind::Heartbeat => {
+            manager.store.record_gateway(notice, now).await?;
+            match notice.payload_type {
+                NoticeKind::Register => "REGISTERED",
+                _ => "ACKNOWLEDGED",
+            }
+        }
+        NoticeKind::Deregister => {
+            manager.store.forget_gateway(&notice.gateway_id).await?;
+            "DEREGISTERED"
+        }
     };
     Ok(GatewayNoticeReply {
         status: status.to_owned(),

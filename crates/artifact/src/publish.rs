@@ -53,6 +53,9 @@ pub struct ArtifactResult {
     /// Where it was saved, with the position in each label log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<SavedTo>,
+    /// Labels that had the API and do not have it any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed_from: Vec<Label>,
     /// Why it was rejected; names the place and the rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -74,6 +77,7 @@ impl ArtifactResult {
             revision: None,
             digest: None,
             labels: Vec::new(),
+            removed_from: Vec::new(),
             reason: Some(reason.into()),
             findings: Vec::new(),
         }

@@ -23,11 +23,14 @@ pub struct GatewayNotice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum NoticeKind {
+    /// The gateway has started; what it said before is forgotten.
     Register,
     Heartbeat,
+    /// The gateway ends in good order and is none any more (Lockstep's; WSO2 has no such notice).
+    Deregister,
 }
 
-/// Answer to a [`GatewayNotice`]: `REGISTERED` or `ACKNOWLEDGED`.
+/// Answer to a [`GatewayNotice`]: `REGISTERED`, `ACKNOWLEDGED` or `DEREGISTERED`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayNoticeReply {

@@ -51,7 +51,7 @@ where
     F: FnOnce(Config) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    crate::telemetry::init("info,actix_http=error,rustls_platform_verifier=off");
+    crate::telemetry::init("info,actix_server=warn,actix_http=error,rustls_platform_verifier=off");
     crate::tls::install_provider();
     let config = match arguments.config() {
         Ok(config) => config,
@@ -121,7 +121,8 @@ pub fn open_data_dir(config: &Config, sharing: Sharing) -> anyhow::Result<DataDi
     match locked {
         Ok(()) => Ok(DataDir { _lock: lock }),
         Err(std::fs::TryLockError::WouldBlock) => anyhow::bail!(
-            "{shown}: another program uses this data directory; end it, or choose another one"
+            "{shown}: another program uses this data directory; end it, or choose another one \
+             (--data-dir, with ports of its own by --offset)"
         ),
         Err(std::fs::TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("{shown}: cannot lock the data directory"))

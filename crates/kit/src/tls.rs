@@ -98,9 +98,9 @@ pub fn development_identity(data_dir: &Path, hostname: &str) -> Result<Identity,
         }
         return Err(file_error(&directory, error));
     }
-    tracing::warn!(
+    tracing::info!(
         authority = %development_ca(data_dir).display(),
-        "made a development certificate; clients need its authority, production needs its own"
+        "made a development certificate"
     );
     Ok(identity)
 }

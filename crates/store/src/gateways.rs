@@ -87,6 +87,21 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets a gateway and what it said. `false` when it was not known.
+    pub async fn forget_gateway(&self, gateway_id: &str) -> Result<bool, StoreError> {
+        let mut tx = self.write.begin_with("BEGIN IMMEDIATE").await?;
+        let forgotten = sqlx::query(sql::FORGET_GATEWAY)
+            .bind(gateway_id)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(sql::FORGET_DEPLOYMENTS)
+            .bind(gateway_id)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(forgotten.rows_affected() > 0)
+    }
+
     /// Records what gateways said, in one transaction. A row about an older revision than the one
     /// recorded changes nothing.
     pub async fn record_deployments(&self, rows: &[DeploymentRow]) -> Result<(), StoreError> {

@@ -40,6 +40,8 @@ pub enum SaveOutcome {
         revision: u64,
         digest: Digest,
         labels: Vec<SavedTo>,
+        /// Labels that had the API and do not have it any more.
+        removed_from: Vec<Label>,
         /// Whether the API was not published before.
         created: bool,
     },
@@ -217,6 +219,7 @@ impl Store {
             revision: change.revision,
             digest,
             labels,
+            removed_from: removed,
             created,
         })
     }

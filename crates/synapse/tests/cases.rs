@@ -3,9 +3,10 @@
 //! The cases are read from `synapse/dispatch-cases.json` in the folder named by `LOCKSTEP_SHARED`,
 //! by default `../shared` beside the workspace; without it every test says what it left out.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -24,7 +25,9 @@ fn run(section: &str, check: impl Fn(&Value, &Value) -> Result<(), String>) {
         PathBuf::from,
     );
     let Ok(text) = std::fs::read_to_string(shared.join("synapse/dispatch-cases.json")) else {
-        println!("{section}: left out, there is no dispatch-cases.json in the shared folder");
+        tell(&format!(
+            "LEFT OUT: {section}: no dispatch-cases.json in the shared folder"
+        ));
         return;
     };
     let document: Value = serde_json::from_str(&text).unwrap();
@@ -41,7 +44,11 @@ fn run(section: &str, check: impl Fn(&Value, &Value) -> Result<(), String>) {
                 .map(|why| format!("{why}\n  {case}"))
         })
         .collect();
-    println!("{section}: {} / {}", cases.len() - wrong.len(), cases.len());
+    tell(&format!(
+        "{section}: {} / {}",
+        cases.len() - wrong.len(),
+        cases.len()
+    ));
     let first: Vec<_> = wrong.iter().take(5).map(String::as_str).collect();
     assert!(
         wrong.is_empty(),
@@ -49,6 +56,13 @@ fn run(section: &str, check: impl Fn(&Value, &Value) -> Result<(), String>) {
         wrong.len(),
         first.join("\n")
     );
+}
+
+/// Not by a print macro: the test runner keeps what those say in tests that pass.
+fn tell(line: &str) {
+    std::io::stderr()
+        .write_all(format!("{line}\n").as_bytes())
+        .unwrap();
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(found: T, expected: T) -> Result<(), String> {

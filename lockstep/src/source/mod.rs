@@ -41,10 +41,15 @@ pub fn read_paths(paths: &[PathBuf]) -> Sources {
         let name = path.display().to_string();
         let before = sources.list.len();
         match tree::read(path) {
-            Err(reason) => sources.list.push(Source::Bad {
-                source: name,
-                reason,
-            }),
+            Err(mut reason) => {
+                if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
+                    reason.push_str(&format!("; to wait that long, write --wait={name}"));
+                }
+                sources.list.push(Source::Bad {
+                    source: name,
+                    reason,
+                });
+            }
             Ok(tree) if tree.is_single_file => {
                 let around = layout::around(path);
                 for file in &tree.files {

@@ -31,13 +31,15 @@ pub struct UpArguments {
     /// [default: lockstep-data; with --once a new directory that is removed at the end]
     #[arg(long, value_name = "DIR", env = "LOCKSTEP_DATA_DIR")]
     data_dir: Option<PathBuf>,
-    /// Publish these to all gateways instead of the samples
+    /// Publish these to all gateways instead of the samples; repeat it for several. What the data
+    /// directory holds already stays published
     #[arg(long, value_name = "PATH")]
     artifacts: Vec<PathBuf>,
     /// How many gateways; each has a label of its own
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=32))]
     gateways: u16,
-    /// End after a self-check request to each API on each gateway: exit code 0 if all is well
+    /// End after a self-check request to each API on each gateway: exit code 0 if all is well, 1
+    /// if not, 2 if an artifact was rejected
     #[arg(long)]
     once: bool,
     /// Where the artifacts' back-end addresses lead
@@ -51,7 +53,8 @@ pub struct UpArguments {
 /// Where calls to back ends go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum BackEndChoice {
-    /// Addresses on this machine are called; the sample back end answers for all others
+    /// Addresses on this machine are called; the sample back end answers for all others, and for
+    /// localhost:9443, where WSO2's samples are
     Sandbox,
     /// Every address is called as it is written
     Real,
@@ -107,6 +110,9 @@ async fn run_with(
             true => Err(anyhow::anyhow!("interrupted before the self-check was over")),
         },
     };
+    if shutdown.is_cancelled() {
+        print::line("Stopping.");
+    }
     let ended = parts.stop(cluster).await;
     let code = result?;
     ended?;

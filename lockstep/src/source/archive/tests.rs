@@ -1,3 +1,5 @@
+//! Archives made in memory, good and hostile.
+
 use std::io::Write;
 
 use zip::write::SimpleFileOptions;

@@ -1,3 +1,5 @@
+//! Small documents, and every error.
+
 use super::*;
 
 const ORDERS: &str = r#"
