@@ -93,9 +93,5 @@ fn save_problem(error: &SaveError) -> Problem {
 }
 
 fn problem(error: store::StoreError) -> Problem {
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "store-failed",
-        error.to_string(),
-    )
+    save_problem(&SaveError::Store(error))
 }

@@ -1,6 +1,5 @@
 //! The HTTP interface: `/internal/data/v1` for gateways, `/api/lockstep/v1` for operators.
 
-use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use artifact::{DeploymentNotices, GatewayNotice, Label};
 use kit::problem::Problem;
@@ -151,9 +150,5 @@ async fn delete_gateway(
 
 fn problem(error: StoreError) -> Problem {
     tracing::warn!(%error, "the store failed");
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "store-failed",
-        error.to_string(),
-    )
+    Problem::unavailable("store-failed", error.to_string())
 }

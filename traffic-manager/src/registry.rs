@@ -14,18 +14,15 @@ pub(crate) async fn gateway(
     notice: &GatewayNotice,
     now: i64,
 ) -> Result<GatewayNoticeReply, StoreError> {
+    if notice.payload_type == NoticeKind::Deregister {
+        manager.store.forget_gateway(&notice.gateway_id).await?;
+    } else {
+        manager.store.record_gateway(notice, now).await?;
+    }
     let status = match notice.payload_type {
-        NoticeKind::Register | NoticeKind::Heartbeat => {
-            manager.store.record_gateway(notice, now).await?;
-            match notice.payload_type {
-                NoticeKind::Register => "REGISTERED",
-                _ => "ACKNOWLEDGED",
-            }
-        }
-        NoticeKind::Deregister => {
-            manager.store.forget_gateway(&notice.gateway_id).await?;
-            "DEREGISTERED"
-        }
+        NoticeKind::Register => "REGISTERED",
+        NoticeKind::Heartbeat => "ACKNOWLEDGED",
+        NoticeKind::Deregister => "DEREGISTERED",
     };
     Ok(GatewayNoticeReply {
         status: status.to_owned(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::{Digest, gson};
+use crate::gson;
 
 /// The tenant of everything that names no other.
 pub const SUPER_TENANT: &str = "carbon.super";
@@ -180,11 +180,6 @@ impl Artifact {
             endpoint_entries_to_be_remove: names(&self.endpoint_entries_to_be_add),
             ..Self::default()
         }
-    }
-
-    /// The digest of the stored text.
-    pub fn digest(&self) -> Result<Digest, serde_json::Error> {
-        Ok(Digest::of(self.to_text()?.as_bytes()))
     }
 
     fn check_names(&self) -> Result<(), ArtifactError> {

@@ -45,17 +45,4 @@ impl StoreError {
             what: what.into(),
         }
     }
-
-    /// Whether the same call may succeed later without anybody doing anything.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Sql(sqlx::Error::Database(error)) => {
-                let text = error.message();
-                text.contains("locked") || text.contains("busy")
-            }
-            Self::Sql(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
-            _ => false,
-        }
-    }
 }

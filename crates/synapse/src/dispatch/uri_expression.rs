@@ -283,11 +283,6 @@ impl EndpointTemplate {
         &self.text
     }
 
-    /// Whether the `legacy-encoding:` prefix was there.
-    pub fn is_legacy_encoding(&self) -> bool {
-        self.legacy_encoding
-    }
-
     /// The address for one message. `has_properties` says whether the message or the endpoint has
     /// any `uri.var.*` or `query.param.*` property at all; `lookup` finds one by its full name.
     /// Without any property, or when the expansion is not a URI, this is the template text.
