@@ -1,41 +1,70 @@
 //! Errors of the store.
 
-use std::path::{Path, PathBuf};
+use crate::Database;
+use crate::schema::message;
 
-/// What went wrong in the database, with the object concerned.
+/// What went wrong in the database, with the object concerned. No message holds a password.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("{file}: cannot open the database: {reason}")]
-    Open { file: PathBuf, reason: String },
+    #[error("database {address:?} {rule}")]
+    Address { address: String, rule: String },
+    #[error("{database}: cannot open the database: {reason}")]
+    Open { database: String, reason: String },
+    #[error("{database}: {script} failed: {reason}")]
+    Script {
+        database: String,
+        script: &'static str,
+        reason: String,
+    },
     #[error(
-        "{file}: its schema is version {found}, this program knows up to {known}; \
+        "{database}: its schema is version {found}, this program knows up to {known}; \
          use the version of Lockstep that wrote it, or a newer one"
     )]
     NewerSchema {
-        file: PathBuf,
+        database: String,
         found: i64,
         known: i64,
     },
-    #[error("database: {0}")]
+    #[error("database: {}", message(.0))]
     Sql(#[from] sqlx::Error),
+    #[error("the database does not answer")]
+    NoAnswer,
+    /// The connection was lost while a transaction was being committed.
+    #[error(
+        "the database was lost during the commit; it is not known whether the change was saved"
+    )]
+    Unknown,
     #[error("database: {table}: {what}")]
     BadRow { table: &'static str, what: String },
 }
 
 impl StoreError {
-    pub(crate) fn open(file: &Path, error: sqlx::Error) -> Self {
-        let text = match &error {
-            sqlx::Error::Database(error) => error.message().to_owned(),
-            error => error.to_string(),
-        };
+    pub(crate) fn open(database: &Database, error: sqlx::Error) -> Self {
+        let text = message(&error);
         let reason = if text.contains("file is not a database") || text.contains("malformed") {
             format!("it is damaged or no SQLite database ({text}); move it away or restore a copy")
         } else {
             text
         };
         Self::Open {
-            file: file.to_owned(),
+            database: database.to_string(),
             reason,
+        }
+    }
+
+    /// A commit that the database itself has refused changed nothing; of any other failure nobody
+    /// knows.
+    pub(crate) fn commit(error: sqlx::Error) -> Self {
+        match &error {
+            // Class 08 and 57: the connection is ending, and the answer may be about that.
+            sqlx::Error::Database(refused)
+                if !refused
+                    .code()
+                    .is_some_and(|code| code.starts_with("08") || code.starts_with("57")) =>
+            {
+                Self::Sql(error)
+            }
+            _ => Self::Unknown,
         }
     }
 

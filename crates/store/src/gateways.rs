@@ -1,10 +1,13 @@
 //! Gateways and what they said, and the rows from which the overview is made.
 
+use std::collections::BTreeMap;
+
 use artifact::{DeploymentState, Digest, GatewayNotice, Instruction, Label, NoticeKind};
 use sqlx::Row;
-use sqlx::{Sqlite, Transaction};
 
 use crate::label_log::{digest, instruction, label, unsigned};
+use crate::tx::{Arg, Tx};
+use crate::write::signed;
 use crate::{Store, StoreError, sql};
 
 /// A registered gateway.
@@ -68,89 +71,100 @@ impl Store {
     /// said before is forgotten, it says anew what it deploys.
     pub async fn record_gateway(&self, notice: &GatewayNotice, now: i64) -> Result<(), StoreError> {
         let json = |error: serde_json::Error| StoreError::bad_row("LS_GATEWAY", error.to_string());
-        let mut tx = self.write.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query(sql::UPSERT_GATEWAY)
-            .bind(&notice.gateway_id)
-            .bind(serde_json::to_string(&notice.environment_labels).map_err(json)?)
-            .bind(serde_json::to_string(&notice.urls).map_err(json)?)
-            .bind(now)
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
-        if notice.payload_type == NoticeKind::Register {
-            sqlx::query(sql::FORGET_DEPLOYMENTS)
-                .bind(&notice.gateway_id)
-                .execute(&mut *tx)
-                .await?;
-        }
-        tx.commit().await?;
-        Ok(())
+        let row = vec![
+            (&notice.gateway_id).into(),
+            serde_json::to_string(&notice.environment_labels)
+                .map_err(json)?
+                .into(),
+            serde_json::to_string(&notice.urls).map_err(json)?.into(),
+            now.into(),
+            now.into(),
+        ];
+        let work = async {
+            let mut tx = self.begin_write().await?;
+            tx.put(&sql::GATEWAY, &[row]).await?;
+            if notice.payload_type == NoticeKind::Register {
+                let gateway = [(&notice.gateway_id).into()];
+                tx.execute(sql::FORGET_DEPLOYMENTS, &gateway).await?;
+            }
+            tx.commit().await
+        };
+        self.within(work).await
     }
 
     /// Forgets a gateway and what it said. `false` when it was not known.
     pub async fn forget_gateway(&self, gateway_id: &str) -> Result<bool, StoreError> {
-        let mut tx = self.write.begin_with("BEGIN IMMEDIATE").await?;
-        let forgotten = sqlx::query(sql::FORGET_GATEWAY)
-            .bind(gateway_id)
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query(sql::FORGET_DEPLOYMENTS)
-            .bind(gateway_id)
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        Ok(forgotten.rows_affected() > 0)
+        let work = async {
+            let mut tx = self.begin_write().await?;
+            let gateway = [gateway_id.into()];
+            let forgotten = tx.execute(sql::FORGET_GATEWAY, &gateway).await?;
+            tx.execute(sql::FORGET_DEPLOYMENTS, &gateway).await?;
+            tx.commit().await?;
+            Ok(forgotten > 0)
+        };
+        self.within(work).await
     }
 
     /// Records what gateways said, in one transaction. A row about an older revision than the one
-    /// recorded changes nothing.
+    /// recorded changes nothing; of several about one API the newest counts, the last of equals.
     pub async fn record_deployments(&self, rows: &[DeploymentRow]) -> Result<(), StoreError> {
-        let mut tx = self.write.begin_with("BEGIN IMMEDIATE").await?;
+        // Sorted by key: transactions that meet take their locks in one order.
+        let mut newest: BTreeMap<(&str, &str), &DeploymentRow> = BTreeMap::new();
         for row in rows {
-            sqlx::query(sql::UPSERT_DEPLOYMENT)
-                .bind(&row.gateway_id)
-                .bind(&row.api_id)
-                .bind(i64::try_from(row.revision).unwrap_or(i64::MAX))
-                .bind(row.received.to_string())
-                .bind(row.deployed.map(|digest| digest.to_string()))
-                .bind(row.state.as_str())
-                .bind(&row.reason)
-                .bind(row.since)
-                .execute(&mut *tx)
-                .await?;
+            let known = newest.entry((&row.gateway_id, &row.api_id)).or_insert(row);
+            if row.revision >= known.revision {
+                *known = row;
+            }
         }
-        tx.commit().await?;
-        Ok(())
+        let rows: Vec<Vec<Arg<'_>>> = newest
+            .into_values()
+            .map(|row| {
+                vec![
+                    (&row.gateway_id).into(),
+                    (&row.api_id).into(),
+                    signed(row.revision).into(),
+                    row.received.to_string().into(),
+                    Arg::MaybeText(row.deployed.map(|digest| digest.to_string().into())),
+                    row.state.as_str().into(),
+                    row.reason.as_deref().into(),
+                    row.since.into(),
+                ]
+            })
+            .collect();
+        let work = async {
+            let mut tx = self.begin_write().await?;
+            tx.put(&sql::DEPLOYMENT, &rows).await?;
+            tx.commit().await
+        };
+        self.within(work).await
     }
 
     /// Everything that the overview is made from, as one snapshot.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let mut tx = self.read.begin().await?;
-        let snapshot = Snapshot {
-            apis: apis(&mut tx).await?,
-            labels: self.label_rows(&mut tx).await?,
-            gateways: gateways(&mut tx).await?,
-            deployments: deployments(&mut tx).await?,
+        let work = async {
+            let mut tx = self.begin_read().await?;
+            let snapshot = Snapshot {
+                apis: apis(&mut tx).await?,
+                labels: self.label_rows(&mut tx).await?,
+                gateways: gateways(&mut tx).await?,
+                deployments: deployments(&mut tx).await?,
+            };
+            tx.commit().await?;
+            Ok(snapshot)
         };
-        tx.commit().await?;
-        Ok(snapshot)
+        self.within(work).await
     }
 
     /// How many APIs there are, removed ones included.
-    pub async fn api_count(&self) -> Result<usize, StoreError> {
-        let mut tx = self.read.begin().await?;
-        Ok(apis(&mut tx).await?.len())
+    pub async fn api_count(&self) -> Result<u64, StoreError> {
+        self.count(sql::API_COUNT).await
     }
 
     /// The newest entry of every API in every label log of this store's data center.
-    async fn label_rows(
-        &self,
-        tx: &mut Transaction<'_, Sqlite>,
-    ) -> Result<Vec<LabelRow>, StoreError> {
+    async fn label_rows(&self, tx: &mut Tx) -> Result<Vec<LabelRow>, StoreError> {
         const TABLE: &str = "LS_LABEL_LOG";
-        let rows = sqlx::query(sql::LABEL_ROWS)
-            .bind(&self.dc)
-            .fetch_all(&mut **tx)
+        let rows = tx
+            .fetch(sql::LABEL_ROWS, &[self.dc.as_str().into()])
             .await?;
         rows.iter()
             .map(|row| {
@@ -166,8 +180,8 @@ impl Store {
     }
 }
 
-async fn gateways(tx: &mut Transaction<'_, Sqlite>) -> Result<Vec<GatewayRow>, StoreError> {
-    let rows = sqlx::query(sql::GATEWAYS).fetch_all(&mut **tx).await?;
+async fn gateways(tx: &mut Tx) -> Result<Vec<GatewayRow>, StoreError> {
+    let rows = tx.fetch(sql::GATEWAYS, &[]).await?;
     let json = |error: serde_json::Error| StoreError::bad_row("LS_GATEWAY", error.to_string());
     rows.iter()
         .map(|row| {
@@ -182,9 +196,9 @@ async fn gateways(tx: &mut Transaction<'_, Sqlite>) -> Result<Vec<GatewayRow>, S
         .collect()
 }
 
-async fn deployments(tx: &mut Transaction<'_, Sqlite>) -> Result<Vec<DeploymentRow>, StoreError> {
+async fn deployments(tx: &mut Tx) -> Result<Vec<DeploymentRow>, StoreError> {
     const TABLE: &str = "LS_DEPLOYMENT";
-    let rows = sqlx::query(sql::DEPLOYMENTS).fetch_all(&mut **tx).await?;
+    let rows = tx.fetch(sql::DEPLOYMENTS, &[]).await?;
     rows.iter()
         .map(|row| {
             let state: &str = row.try_get(5)?;
@@ -212,9 +226,9 @@ async fn deployments(tx: &mut Transaction<'_, Sqlite>) -> Result<Vec<DeploymentR
         .collect()
 }
 
-async fn apis(tx: &mut Transaction<'_, Sqlite>) -> Result<Vec<ApiRow>, StoreError> {
+async fn apis(tx: &mut Tx) -> Result<Vec<ApiRow>, StoreError> {
     const TABLE: &str = "LS_API";
-    let rows = sqlx::query(sql::APIS).fetch_all(&mut **tx).await?;
+    let rows = tx.fetch(sql::APIS, &[]).await?;
     rows.iter()
         .map(|row| {
             Ok(ApiRow {

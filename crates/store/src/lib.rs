@@ -1,9 +1,13 @@
 //! The store: artifacts, label logs, outbox, revisions and gateway status in SQL.
 //!
-//! One [`Store`] for all processes that know the database. It decides nothing about artifacts
-//! beyond what has to be decided in the transaction that saves them, knows no event bus and no
-//! HTTP. Time comes in as an argument, milliseconds since the epoch.
+//! One [`Store`] for all processes that know the database, over SQLite, PostgreSQL and
+//! MySQL/MariaDB. It decides nothing about artifacts beyond what has to be decided in the
+//! transaction that saves them, knows no event bus and no HTTP. Time comes in as an argument,
+//! milliseconds since the epoch.
 
+mod database;
+mod decide;
+mod dialect;
 mod error;
 mod gateways;
 mod label_log;
@@ -12,52 +16,52 @@ mod routes;
 mod save;
 mod schema;
 mod sql;
+mod state;
 #[cfg(test)]
 mod tests;
+mod tx;
+mod write;
 
-use std::path::PathBuf;
+use std::future::Future;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyPool, Row};
+use url::Url;
 
+pub use database::{Database, Dialect, PoolOptions};
+pub use dialect::Script;
 pub use error::StoreError;
 pub use gateways::{ApiRow, DeploymentRow, GatewayRow, LabelRow, Snapshot};
 pub use label_log::LogPage;
 pub use outbox::OutboxRow;
-pub use save::{Save, SaveMode, SaveOutcome};
-pub use schema::SCHEMA_VERSION;
+pub use save::{Removed, Save, SaveMode, SaveOutcome};
+pub use schema::{SCHEMA_VERSION, SchemaStatus};
+
+use tx::Tx;
+
+/// Work on the database that takes longer has failed: a server may hang without closing its
+/// connections.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where the store is and what it remembers.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// The SQLite file; made when it is not there.
-    pub file: PathBuf,
+    pub database: Database,
     /// Id of the data center whose label logs this process writes.
     pub dc: String,
     /// How many revisions of each API are kept, at least 1.
     pub history_size: u32,
 }
 
-impl StoreOptions {
-    #[must_use]
-    pub fn new(file: PathBuf, dc: &str, history_size: u32) -> Self {
-        Self {
-            file,
-            dc: dc.to_owned(),
-            history_size,
-        }
-    }
-}
-
 /// A handle on the database; cheap to clone.
-///
-/// Writers take turns on one connection (SQLite has one writer at a time anyway), so that a save
-/// never waits in SQLite's busy loop behind another one of this process.
 #[derive(Clone, Debug)]
 pub struct Store {
-    write: SqlitePool,
-    read: SqlitePool,
+    database: Database,
+    write: AnyPool,
+    /// The same as `write` but for SQLite, which has one writer at a time: its writers take turns
+    /// on one connection, so that none waits in SQLite's busy loop behind another of this process.
+    read: AnyPool,
     dc: String,
     history_size: u32,
 }
@@ -66,29 +70,34 @@ impl Store {
     /// Opens the database and brings its schema up to date.
     ///
     /// # Errors
-    /// [`StoreError::Open`] with the file's name when it cannot be opened or is no database,
+    /// [`StoreError::Open`] when it cannot be reached or is no database,
     /// [`StoreError::NewerSchema`] when a newer version of Lockstep has written it.
-    pub async fn open(options: &StoreOptions, now: i64) -> Result<Self, StoreError> {
-        let connect = SqliteConnectOptions::new()
-            .filename(&options.file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(20));
-        let open = |error| StoreError::open(&options.file, error);
-        let write = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(connect.clone())
-            .await
-            .map_err(open)?;
-        schema::migrate(&write, &options.file, now).await?;
-        let read = SqlitePoolOptions::new()
-            .max_connections(8)
-            .connect_with(connect.read_only(true).create_if_missing(false))
-            .await
-            .map_err(open)?;
+    pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
+        let database = &options.database;
+        sqlx::any::install_default_drivers();
+        if !database.ignored_parameters().is_empty() {
+            tracing::warn!(
+                %database,
+                parameters = database.ignored_parameters().join(", "),
+                "parameters of the database's address have no effect"
+            );
+        }
+        let migrated = database.migrate().await?;
+        for script in &migrated.pending {
+            tracing::info!(%database, script = script.name, "applied");
+        }
+        let (write, read) = match database.path() {
+            Some(_) => (
+                pool(database, false, 1).await?,
+                pool(database, true, 8).await?,
+            ),
+            None => {
+                let pool = pool(database, false, database.pool.max.max(2)).await?;
+                (pool.clone(), pool)
+            }
+        };
         Ok(Self {
+            database: database.clone(),
             write,
             read,
             dc: options.dc.clone(),
@@ -107,4 +116,53 @@ impl Store {
         self.read.close().await;
         self.write.close().await;
     }
+
+    async fn begin_write(&self) -> Result<Tx, StoreError> {
+        let dialect = self.database.dialect();
+        let inner = self.write.begin_with(dialect.begin_write()).await?;
+        Ok(Tx::new(inner, dialect))
+    }
+
+    async fn begin_read(&self) -> Result<Tx, StoreError> {
+        let dialect = self.database.dialect();
+        let inner = self.read.begin_with(dialect.begin_read()).await?;
+        Ok(Tx::new(inner, dialect))
+    }
+
+    /// Bounds work on the database. What is cut off is rolled back.
+    async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(PATIENCE, work).await {
+            Ok(done) => done,
+            Err(_) => Err(StoreError::NoAnswer),
+        }
+    }
+
+    async fn count(&self, statement: &'static str) -> Result<u64, StoreError> {
+        let work = async {
+            let row = sqlx::query(statement).fetch_one(&self.read).await?;
+            label_log::unsigned(row.try_get(0)?, "COUNT")
+        };
+        self.within(work).await
+    }
+}
+
+async fn pool(database: &Database, read_only: bool, max: u32) -> Result<AnyPool, StoreError> {
+    let dialect = database.dialect();
+    let mut url: Url = database.url();
+    if database.path().is_some() {
+        url.set_query(Some("mode=rw"));
+    }
+    let options = &database.pool;
+    AnyPoolOptions::new()
+        .max_connections(max)
+        .min_connections(options.min.min(max))
+        .acquire_timeout(options.wait)
+        .test_before_acquire(options.test && database.path().is_none())
+        .after_connect(move |connection, _| Box::pin(dialect.set_up(connection, read_only)))
+        .connect(url.as_str())
+        .await
+        .map_err(|error| StoreError::open(database, error))
 }

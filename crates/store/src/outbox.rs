@@ -1,8 +1,11 @@
 //! The outbox: what was saved and still has to be announced.
 
-use artifact::Announcement;
-use sqlx::{Row, Sqlite, Transaction};
+use std::collections::HashMap;
 
+use artifact::Announcement;
+use sqlx::Row;
+
+use crate::tx::Arg;
 use crate::{Store, StoreError, sql};
 
 /// A claimed announcement.
@@ -12,72 +15,102 @@ pub struct OutboxRow {
     pub announcement: Announcement,
 }
 
-pub(crate) async fn insert(
-    tx: &mut Transaction<'_, Sqlite>,
-    announcement: &Announcement,
-) -> Result<(), StoreError> {
-    let text = serde_json::to_string(announcement)
-        .map_err(|error| StoreError::bad_row("LS_OUTBOX", error.to_string()))?;
-    sqlx::query(sql::INSERT_OUTBOX)
-        .bind(&announcement.api_id)
-        .bind(text)
-        .bind(announcement.time)
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
-}
-
 impl Store {
     /// Claims up to `limit` of the oldest announcements for `lease` milliseconds. A claim that is
     /// not followed by [`Store::mark_announced`] ends with its lease: another relay takes over.
+    ///
+    /// Several relays share the work, but an API whose oldest announcement is somebody else's is
+    /// left to that one: announcements of one API leave in the order of its saves.
     pub async fn claim_outbox(
         &self,
         now: i64,
         lease: i64,
         limit: u32,
     ) -> Result<Vec<OutboxRow>, StoreError> {
-        let mut tx = self.write.begin_with("BEGIN IMMEDIATE").await?;
-        let rows = sqlx::query(sql::CLAIM_OUTBOX)
-            .bind(now + lease)
-            .bind(now)
-            .bind(limit)
-            .fetch_all(&mut *tx)
-            .await?;
+        self.within(self.claim(now, lease, limit)).await
+    }
+
+    async fn claim(&self, now: i64, lease: i64, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        let mut tx = self.begin_write().await?;
+        let args = [now.into(), i64::from(limit).into()];
+        let rows = tx.fetch(tx.dialect.unclaimed(), &args).await?;
+        if rows.is_empty() {
+            tx.rollback().await?;
+            return Ok(Vec::new());
+        }
+        let mut found: Vec<(i64, String, String)> = Vec::with_capacity(rows.len());
+        for row in &rows {
+            found.push((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+        }
+        found.sort_unstable_by_key(|(id, ..)| *id);
+        // The oldest row of each API, claimed or not: rows leave the table when they are sent.
+        let mut first_found: HashMap<&str, i64> = HashMap::new();
+        for (id, api_id, _) in &found {
+            first_found.entry(api_id).or_insert(*id);
+        }
+        let apis: Vec<&str> = first_found.keys().copied().collect();
+        let mut heads: HashMap<String, i64> = HashMap::new();
+        for row in tx.fetch_in(sql::OUTBOX_HEADS, &[], &apis).await? {
+            heads.insert(row.try_get(0)?, row.try_get(1)?);
+        }
+        let ours = |api_id: &str| match (first_found.get(api_id), heads.get(api_id)) {
+            (Some(first), Some(head)) => first <= head,
+            _ => true,
+        };
+        let claimed: Vec<&(i64, String, String)> =
+            found.iter().filter(|(_, api_id, _)| ours(api_id)).collect();
+        let ids: Vec<Arg<'_>> = claimed.iter().map(|(id, ..)| Arg::Int(*id)).collect();
+        let until = [(now + lease).into()];
+        tx.execute_in(sql::CLAIM_OUTBOX, &until, &ids).await?;
         tx.commit().await?;
-        let mut claimed = Vec::with_capacity(rows.len());
-        for row in rows {
-            let id = row.try_get(0)?;
+        let (mut readable, mut damaged) = (Vec::with_capacity(claimed.len()), Vec::new());
+        for (id, _, text) in claimed {
             // A row that cannot be read announces nothing; the label log itself has the entry.
-            match serde_json::from_str(row.try_get(1)?) {
-                Ok(announcement) => claimed.push(OutboxRow { id, announcement }),
+            match serde_json::from_str(text) {
+                Ok(announcement) => readable.push(OutboxRow {
+                    id: *id,
+                    announcement,
+                }),
                 Err(error) => {
                     tracing::error!(id, %error, "an outbox row cannot be read, dropping it");
-                    self.mark_announced(&[id]).await?;
+                    damaged.push(*id);
                 }
             }
         }
-        claimed.sort_by_key(|row| row.id);
-        Ok(claimed)
+        if !damaged.is_empty() {
+            self.mark_announced(&damaged).await?;
+        }
+        Ok(readable)
     }
 
     /// Takes announcements that have been sent out of the outbox.
     pub async fn mark_announced(&self, ids: &[i64]) -> Result<(), StoreError> {
-        let mut tx = self.write.begin_with("BEGIN IMMEDIATE").await?;
-        for id in ids {
-            sqlx::query(sql::DELETE_OUTBOX)
-                .bind(id)
-                .execute(&mut *tx)
-                .await?;
-        }
-        tx.commit().await?;
-        Ok(())
+        self.change_claimed(sql::DELETE_OUTBOX, &[], ids).await
+    }
+
+    /// Gives claimed announcements back: whoever claims next gets them.
+    pub async fn give_back(&self, ids: &[i64]) -> Result<(), StoreError> {
+        self.change_claimed(sql::CLAIM_OUTBOX, &[Arg::Int(0)], ids)
+            .await
+    }
+
+    async fn change_claimed(
+        &self,
+        statement: &'static str,
+        before: &[Arg<'_>],
+        ids: &[i64],
+    ) -> Result<(), StoreError> {
+        let work = async {
+            let mut tx = self.begin_write().await?;
+            let ids: Vec<Arg<'_>> = ids.iter().map(|id| Arg::Int(*id)).collect();
+            tx.execute_in(statement, before, &ids).await?;
+            tx.commit().await
+        };
+        self.within(work).await
     }
 
     /// How many announcements wait.
     pub async fn outbox_length(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query(sql::OUTBOX_LENGTH)
-            .fetch_one(&self.read)
-            .await?;
-        crate::label_log::unsigned(row.try_get(0)?, "LS_OUTBOX")
+        self.count(sql::OUTBOX_LENGTH).await
     }
 }

@@ -1,13 +1,22 @@
 //! Saving and removing: artifact rows, label-log entries, revision and outbox row commit
 //! together or not at all.
+//!
+//! The state of all that a batch touches is read, the batch is decided (`decide`, pure), the rows
+//! are written (`write`). Those who save take turns, from before the state is read until the
+//! commit: so positions follow the commits without a gap, and what was decided still holds.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use artifact::{Announcement, Artifact, Digest, Instruction, Label, SavedTo};
-use sqlx::{Row, Sqlite, Transaction};
+use artifact::{Artifact, Digest, Instruction, Label, SavedTo};
+use sqlx::Row;
+use tokio::time::Instant;
 
-use crate::label_log::{digest, instruction, label, unsigned};
-use crate::{Store, StoreError, outbox, routes, sql};
+use crate::decide::{Plan, Revision};
+use crate::state::State;
+use crate::tx::Tx;
+use crate::write::signed;
+use crate::{Store, StoreError, sql};
 
 /// One artifact to save.
 #[derive(Clone, Debug)]
@@ -60,10 +69,27 @@ impl SaveOutcome {
     }
 }
 
-/// The newest entry of an API in one label.
-struct Standing {
-    instruction: Instruction,
-    digest: Digest,
+/// A tombstone that was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    pub api_id: String,
+    pub name: String,
+    pub version: String,
+    pub revision: u64,
+    pub digest: Digest,
+    pub labels: Vec<SavedTo>,
+}
+
+/// How long it is tried to find out what became of a commit whose answer was lost.
+const LOST_COMMIT: Duration = Duration::from_secs(30);
+/// The wait between two tries.
+const BETWEEN_TRIES: Duration = Duration::from_millis(250);
+
+/// How a transaction ended.
+enum Ended<T> {
+    Committed(T),
+    /// The database was lost during the commit; this is what was done, if it was.
+    Lost(T),
 }
 
 impl Store {
@@ -71,337 +97,225 @@ impl Store {
     ///
     /// Each saved artifact becomes a new revision with one entry in the log of every label it
     /// goes to, a Remove in every label it had and no longer has, and one outbox row for each of
-    /// the two. Saving the bytes that are already there again changes nothing.
+    /// the two. Saving the bytes that are already there again changes nothing; so when the
+    /// database is lost during the commit, the batch is saved once more when it is back, and the
+    /// outcomes are true in either case.
     ///
     /// # Errors
-    /// When the database fails; then nothing of the batch is saved.
+    /// When the database fails; then nothing of the batch is saved. [`StoreError::Unknown`] when
+    /// it was lost during the commit and stays away.
     pub async fn save(
         &self,
         batch: &[Save],
         mode: SaveMode,
         now: i64,
     ) -> Result<Vec<SaveOutcome>, StoreError> {
-        let mut tx = self.write.begin_with("BEGIN IMMEDIATE").await?;
-        let mut refusals = routes::refusals(&mut tx, batch).await?;
-        let mut outcomes = Vec::with_capacity(batch.len());
-        for (index, save) in batch.iter().enumerate() {
-            outcomes.push(match refusals.remove(&index) {
-                Some(refusal) => refusal,
-                None => self.save_one(&mut tx, save, now).await?,
-            });
+        if batch.is_empty() {
+            return Ok(Vec::new());
         }
+        let mut lost: Option<Vec<SaveOutcome>> = None;
+        let mut give_up = None;
+        loop {
+            let ended = self.try_save(batch, mode, now).await;
+            match (ended, &lost) {
+                (Ok(Ended::Committed(outcomes)), _) => return Ok(settled(outcomes, lost)),
+                (Ok(Ended::Lost(outcomes)), _) => lost = Some(settled(outcomes, lost)),
+                (Err(error), None) => return Err(error),
+                (Err(error), Some(_)) => {
+                    tracing::warn!(%error, "a commit without an answer cannot be looked up yet");
+                }
+            }
+            wait_for_database(&mut give_up).await?;
+        }
+    }
+
+    async fn try_save(
+        &self,
+        batch: &[Save],
+        mode: SaveMode,
+        now: i64,
+    ) -> Result<Ended<Vec<SaveOutcome>>, StoreError> {
+        let ids: BTreeSet<&str> = batch.iter().map(|s| s.artifact.api_id.as_str()).collect();
+        let names: BTreeSet<&str> = batch.iter().map(|s| s.artifact.name.as_str()).collect();
+        let routes: BTreeSet<&str> = batch
+            .iter()
+            .flat_map(|save| save.routes.iter().map(String::as_str))
+            .collect();
+        let (ids, names, routes) = (listed(ids), listed(names), listed(routes));
+        let work = async {
+            let mut tx = self.begin_save().await?;
+            let mut state = State::read(&mut tx, &self.dc, &ids, &names, &routes).await?;
+            let mut plan = Plan::new(&self.dc, now);
+            let outcomes = plan.save(&mut state, batch)?;
+            plan.write(&mut tx, self.history_size).await?;
+            Ok((tx, outcomes))
+        };
+        let (tx, outcomes) = self.within(work).await?;
         let refused = outcomes.iter().any(SaveOutcome::is_refusal);
         if mode == SaveMode::DryRun || (mode == SaveMode::Atomic && refused) {
-            tx.rollback().await?;
-        } else {
-            tx.commit().await?;
+            self.within(tx.rollback()).await?;
+            return Ok(Ended::Committed(outcomes));
         }
-        Ok(outcomes)
+        self.end(tx, outcomes).await
     }
 
     /// Removes a published API from all its labels: a tombstone in every label log.
     /// `None` when no API of that name, version and tenant is published.
+    ///
+    /// # Errors
+    /// As [`Store::save`].
     pub async fn remove(
         &self,
         name: &str,
         version: &str,
         tenant: &str,
         now: i64,
-    ) -> Result<Option<(Artifact, u64, Digest, Vec<SavedTo>)>, StoreError> {
-        let mut tx = self.write.begin_with("BEGIN IMMEDIATE").await?;
-        let Some(api_id) = published_by_name(&mut tx, name, version, tenant, "").await? else {
-            return Ok(None);
-        };
-        let (revision, _, _) = newest(&mut tx, &api_id)
-            .await?
-            .ok_or_else(|| StoreError::bad_row("LS_API", format!("no row for {api_id}")))?;
-        let stored: Vec<u8> = sqlx::query(sql::NEWEST_ARTIFACT)
-            .bind(&api_id)
-            .bind(signed(revision))
-            .fetch_one(&mut *tx)
-            .await?
-            .try_get(0)?;
-        let bad = |what: String| StoreError::bad_row("LS_REVISION", what);
-        let stored = String::from_utf8(stored).map_err(|error| bad(error.to_string()))?;
-        let removal = Artifact::parse(&stored)
-            .map_err(|error| bad(error.to_string()))?
-            .to_removal();
-        let text = removal.to_text().map_err(|error| bad(error.to_string()))?;
-        let digest = Digest::of(text.as_bytes());
-        let change = Change {
-            artifact: &removal,
-            text: &text,
-            digest,
-            instruction: Instruction::Remove,
-            revision: revision + 1,
-            now,
-        };
-        self.write_revision(&mut tx, &change, &[]).await?;
-        let standing = self.standing(&mut tx, &api_id).await?;
-        let labels = standing
-            .into_iter()
-            .filter(|(_, standing)| standing.instruction == Instruction::Publish)
-            .map(|(label, _)| label)
-            .collect::<Vec<_>>();
-        let saved = self.append(&mut tx, &change, &labels).await?;
-        tx.commit().await?;
-        Ok(Some((removal, revision + 1, digest, saved)))
+    ) -> Result<Option<Removed>, StoreError> {
+        let mut lost: Option<Removed> = None;
+        let mut give_up = None;
+        loop {
+            match (self.try_remove(name, version, tenant, now).await, &lost) {
+                // Not there any more: the lost commit took place.
+                (Ok(Ended::Committed(None)), Some(_)) => return Ok(lost),
+                (Ok(Ended::Committed(removed)), _) => return Ok(removed),
+                (Ok(Ended::Lost(removed)), _) => lost = removed,
+                (Err(error), None) => return Err(error),
+                (Err(error), Some(_)) => {
+                    tracing::warn!(%error, "a commit without an answer cannot be looked up yet");
+                }
+            }
+            wait_for_database(&mut give_up).await?;
+        }
     }
 
-    async fn save_one(
+    async fn try_remove(
         &self,
-        tx: &mut Transaction<'_, Sqlite>,
-        save: &Save,
+        name: &str,
+        version: &str,
+        tenant: &str,
         now: i64,
-    ) -> Result<SaveOutcome, StoreError> {
-        let artifact = &save.artifact;
-        let digest = Digest::of(save.text.as_bytes());
-        let before = newest(tx, &artifact.api_id).await?;
-        let standing = self.standing(tx, &artifact.api_id).await?;
-        let published = |label: &Label| {
-            standing
-                .get(label)
-                .filter(|standing| standing.instruction == Instruction::Publish)
+    ) -> Result<Ended<Option<Removed>>, StoreError> {
+        let work = async {
+            let mut tx = self.begin_save().await?;
+            let Some(api_id) = published(&mut tx, name, version, tenant).await? else {
+                return Ok((tx, None));
+            };
+            let ids = [api_id.as_str()];
+            let mut state = State::read(&mut tx, &self.dc, &ids, &[name], &[]).await?;
+            let newest = state.apis.get(&api_id);
+            let newest = newest
+                .ok_or_else(|| StoreError::bad_row("LS_API", format!("no row for {api_id}")))?;
+            let removal = tombstone(&mut tx, &api_id, newest.revision).await?;
+            let text = removal
+                .to_text()
+                .map_err(|error| StoreError::bad_row("LS_REVISION", error.to_string()))?;
+            let digest = Digest::of(text.as_bytes());
+            let revision = newest.revision + 1;
+            let mut plan = Plan::new(&self.dc, now);
+            let tombstone = Revision {
+                artifact: &removal,
+                text: &text,
+                digest,
+                instruction: Instruction::Remove,
+                revision,
+                routes: &[],
+            };
+            let labels = plan.remove(&mut state, tombstone);
+            plan.write(&mut tx, self.history_size).await?;
+            let removed = Removed {
+                api_id: removal.api_id.clone(),
+                name: removal.name.clone(),
+                version: removal.version.clone(),
+                revision,
+                digest,
+                labels,
+            };
+            Ok((tx, Some(removed)))
         };
-        let mut added: Vec<Label> = save
-            .labels
-            .iter()
-            .filter(|label| published(label).is_none_or(|standing| standing.digest != digest))
-            .cloned()
-            .collect();
-        added.sort();
-        added.dedup();
-        let removed: Vec<Label> = standing
-            .keys()
-            .filter(|label| published(label).is_some() && !save.labels.contains(label))
-            .cloned()
-            .collect();
-        let same_bytes = before
-            .as_ref()
-            .filter(|(_, newest, instruction)| {
-                *newest == digest && *instruction == Instruction::Publish
-            })
-            .map(|(revision, _, _)| *revision);
-        if let Some(revision) = same_bytes
-            && added.is_empty()
-            && removed.is_empty()
+        let (tx, removed) = self.within(work).await?;
+        self.end(tx, removed).await
+    }
+
+    /// Begins a transaction that saves, once it is this one's turn.
+    async fn begin_save(&self) -> Result<Tx, StoreError> {
+        let mut tx = self.begin_write().await?;
+        if let Some(turn) = tx.dialect.writers_turn()
+            && tx.fetch(turn, &[]).await?.is_empty()
         {
-            return Ok(SaveOutcome::Unchanged { revision, digest });
+            return Err(StoreError::bad_row("LS_WRITER", "its row is missing"));
         }
-        let created = before
-            .as_ref()
-            .is_none_or(|(_, _, instruction)| *instruction == Instruction::Remove);
-        let change = Change {
-            artifact,
-            text: &save.text,
-            digest,
-            instruction: Instruction::Publish,
-            revision: same_bytes.unwrap_or(before.map_or(0, |(revision, _, _)| revision) + 1),
-            now,
-        };
-        if same_bytes.is_none() {
-            self.write_revision(tx, &change, &save.routes).await?;
+        Ok(tx)
+    }
+
+    async fn end<T>(&self, tx: Tx, done: T) -> Result<Ended<T>, StoreError> {
+        match self.within(tx.commit()).await {
+            Ok(()) => Ok(Ended::Committed(done)),
+            Err(StoreError::Unknown | StoreError::NoAnswer) => Ok(Ended::Lost(done)),
+            Err(error) => Err(error),
         }
-        let removal = artifact.to_removal();
-        let removal_text = removal
-            .to_text()
-            .map_err(|error| StoreError::bad_row("AM_GW_API_ARTIFACTS", error.to_string()))?;
-        let removal = Change {
-            artifact: &removal,
-            text: &removal_text,
-            digest: Digest::of(removal_text.as_bytes()),
-            instruction: Instruction::Remove,
-            ..change
-        };
-        self.append(tx, &removal, &removed).await?;
-        let labels = self.append(tx, &change, &added).await?;
-        Ok(SaveOutcome::Saved {
-            revision: change.revision,
-            digest,
-            labels,
-            removed_from: removed,
-            created,
+    }
+}
+
+/// What a repeated save says of what an earlier try has done: the earlier try's own words.
+fn settled(outcomes: Vec<SaveOutcome>, earlier: Option<Vec<SaveOutcome>>) -> Vec<SaveOutcome> {
+    let Some(earlier) = earlier else {
+        return outcomes;
+    };
+    let pairs = outcomes.into_iter().zip(earlier);
+    pairs
+        .map(|(now, then)| match (&now, &then) {
+            (
+                SaveOutcome::Unchanged { revision, digest },
+                SaveOutcome::Saved {
+                    revision: saved,
+                    digest: bytes,
+                    ..
+                },
+            ) if revision == saved && digest == bytes => then,
+            _ => now,
         })
-    }
-
-    async fn standing(
-        &self,
-        tx: &mut Transaction<'_, Sqlite>,
-        api_id: &str,
-    ) -> Result<BTreeMap<Label, Standing>, StoreError> {
-        const TABLE: &str = "LS_LABEL_LOG";
-        let rows = sqlx::query(sql::LABELS_OF_API)
-            .bind(&self.dc)
-            .bind(api_id)
-            .fetch_all(&mut **tx)
-            .await?;
-        rows.iter()
-            .map(|row| {
-                let standing = Standing {
-                    instruction: instruction(row.try_get(1)?, TABLE)?,
-                    digest: digest(row.try_get(2)?, TABLE)?,
-                };
-                Ok((label(row, 0, TABLE)?, standing))
-            })
-            .collect()
-    }
-
-    /// Writes the details row, the API's newest state and its revision; forgets old revisions.
-    async fn write_revision(
-        &self,
-        tx: &mut Transaction<'_, Sqlite>,
-        change: &Change<'_>,
-        routes: &[String],
-    ) -> Result<(), StoreError> {
-        let artifact = change.artifact;
-        sqlx::query(sql::UPSERT_DETAILS)
-            .bind(&artifact.api_id)
-            .bind(&artifact.tenant_domain)
-            .bind(&artifact.provider)
-            .bind(&artifact.name)
-            .bind(&artifact.version)
-            .execute(&mut **tx)
-            .await?;
-        sqlx::query(sql::UPSERT_API)
-            .bind(&artifact.api_id)
-            .bind(change.instruction.as_str())
-            .bind(signed(change.revision))
-            .bind(change.digest.to_string())
-            .bind(&self.dc)
-            .bind(change.now)
-            .execute(&mut **tx)
-            .await?;
-        routes::write(tx, &artifact.api_id, routes).await?;
-        sqlx::query(sql::INSERT_REVISION)
-            .bind(&artifact.api_id)
-            .bind(signed(change.revision))
-            .bind(&self.dc)
-            .bind(change.instruction.as_str())
-            .bind(change.digest.to_string())
-            .bind(change.text.as_bytes())
-            .bind(change.now)
-            .execute(&mut **tx)
-            .await?;
-        sqlx::query(sql::PRUNE_REVISIONS)
-            .bind(&artifact.api_id)
-            .bind(signed(change.revision) - i64::from(self.history_size))
-            .execute(&mut **tx)
-            .await?;
-        Ok(())
-    }
-
-    /// Appends the change to the label logs, writes WSO2's artifact rows and the outbox row.
-    /// The labels come sorted, so that writers take the rows of their logs in one order.
-    async fn append(
-        &self,
-        tx: &mut Transaction<'_, Sqlite>,
-        change: &Change<'_>,
-        labels: &[Label],
-    ) -> Result<Vec<SavedTo>, StoreError> {
-        if labels.is_empty() {
-            return Ok(Vec::new());
-        }
-        let artifact = change.artifact;
-        let mut saved = Vec::with_capacity(labels.len());
-        for label in labels {
-            let seq: i64 = sqlx::query(sql::NEXT_SEQ)
-                .bind(&self.dc)
-                .bind(label.as_str())
-                .fetch_one(&mut **tx)
-                .await?
-                .try_get(0)?;
-            sqlx::query(sql::UPSERT_ARTIFACT)
-                .bind(&artifact.api_id)
-                .bind(change.text.as_bytes())
-                .bind(change.instruction.as_str())
-                .bind(label.as_str())
-                .execute(&mut **tx)
-                .await?;
-            sqlx::query(sql::UPSERT_LOG_ENTRY)
-                .bind(&self.dc)
-                .bind(label.as_str())
-                .bind(&artifact.api_id)
-                .bind(seq)
-                .bind(change.instruction.as_str())
-                .bind(signed(change.revision))
-                .bind(change.digest.to_string())
-                .bind(change.now)
-                .execute(&mut **tx)
-                .await?;
-            saved.push(SavedTo {
-                label: label.clone(),
-                seq: unsigned(seq, "LS_LABEL_SEQUENCE")?,
-            });
-        }
-        let announcement = Announcement {
-            dc: self.dc.clone(),
-            api_id: artifact.api_id.clone(),
-            name: artifact.name.clone(),
-            version: artifact.version.clone(),
-            tenant_domain: artifact.tenant_domain.clone(),
-            instruction: change.instruction,
-            digest: change.digest,
-            time: change.now,
-            labels: saved.clone(),
-        };
-        outbox::insert(tx, &announcement).await?;
-        Ok(saved)
-    }
+        .collect()
 }
 
-/// A revision that is being written.
-#[derive(Clone, Copy)]
-struct Change<'a> {
-    artifact: &'a Artifact,
-    text: &'a str,
-    digest: Digest,
-    instruction: Instruction,
-    revision: u64,
-    now: i64,
+/// Waits a little, until it has been too long since the first time.
+async fn wait_for_database(give_up: &mut Option<Instant>) -> Result<(), StoreError> {
+    let give_up = *give_up.get_or_insert_with(|| Instant::now() + LOST_COMMIT);
+    if Instant::now() >= give_up {
+        return Err(StoreError::Unknown);
+    }
+    tokio::time::sleep(BETWEEN_TRIES).await;
+    Ok(())
 }
 
-/// The id under which an API is published, other than `except`.
-pub(crate) async fn published_by_name(
-    tx: &mut Transaction<'_, Sqlite>,
+fn listed(set: BTreeSet<&str>) -> Vec<&str> {
+    set.into_iter().collect()
+}
+
+/// The id under which an API is published.
+async fn published(
+    tx: &mut Tx,
     name: &str,
     version: &str,
     tenant: &str,
-    except: &str,
 ) -> Result<Option<String>, StoreError> {
-    let rows = sqlx::query(sql::PUBLISHED_BY_NAME)
-        .bind(name)
-        .bind(version)
-        .bind(tenant)
-        .fetch_all(&mut **tx)
-        .await?;
-    for row in rows {
-        let api_id: String = row.try_get(0)?;
-        if api_id != except {
-            return Ok(Some(api_id));
+    for row in tx.fetch_in(sql::PUBLISHED_BY_NAME, &[], &[name]).await? {
+        let found: (&str, &str) = (row.try_get(1)?, row.try_get(2)?);
+        if found == (version, tenant) {
+            return Ok(Some(row.try_get(3)?));
         }
     }
     Ok(None)
 }
 
-async fn newest(
-    tx: &mut Transaction<'_, Sqlite>,
-    api_id: &str,
-) -> Result<Option<(u64, Digest, Instruction)>, StoreError> {
-    const TABLE: &str = "LS_API";
-    let row = sqlx::query(sql::API_BY_ID)
-        .bind(api_id)
-        .fetch_optional(&mut **tx)
-        .await?;
-    row.map(|row| {
-        Ok((
-            unsigned(row.try_get(0)?, TABLE)?,
-            digest(row.try_get(1)?, TABLE)?,
-            instruction(row.try_get(2)?, TABLE)?,
-        ))
-    })
-    .transpose()
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+/// The tombstone of an API, made from its newest artifact.
+async fn tombstone(tx: &mut Tx, api_id: &str, revision: u64) -> Result<Artifact, StoreError> {
+    let bad = |what: String| StoreError::bad_row("LS_REVISION", what);
+    let args = [api_id.into(), signed(revision).into()];
+    let rows = tx.fetch(sql::NEWEST_ARTIFACT, &args).await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| bad(format!("no revision {revision} of {api_id}")))?;
+    let stored = String::from_utf8(row.try_get(0)?).map_err(|error| bad(error.to_string()))?;
+    let artifact = Artifact::parse(&stored).map_err(|error| bad(error.to_string()))?;
+    Ok(artifact.to_removal())
 }

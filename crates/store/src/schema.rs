@@ -1,52 +1,145 @@
 //! The schema: applying `dbscripts/` and refusing what is newer.
 
-use std::path::Path;
+use sqlx::any::AnyConnectOptions;
+use sqlx::{AnyConnection, ConnectOptions, Connection, Executor, Row};
 
-use sqlx::{Row, SqlitePool};
+use crate::dialect::Script;
+use crate::{Database, StoreError, sql};
 
-use crate::{StoreError, sql};
+/// The schema version that this program reads and writes.
+pub const SCHEMA_VERSION: i64 = 2;
 
-/// The scripts in the order in which they are applied; the n-th makes schema version n.
-const SCRIPTS: &[&str] = &[include_str!(
-    "../../../dbscripts/sqlite/0001-artifacts-and-label-log.sql"
-)];
+/// What a database has and what it lacks.
+#[derive(Clone, Debug)]
+pub struct SchemaStatus {
+    /// The version found; 0 where there is no schema.
+    pub version: i64,
+    /// The scripts that are still to be applied.
+    pub pending: Vec<Script>,
+}
 
-/// The schema version that this program writes.
-#[allow(clippy::cast_possible_wrap)]
-pub const SCHEMA_VERSION: i64 = SCRIPTS.len() as i64;
+impl Database {
+    /// What schema the database has.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when it cannot be reached or is no database.
+    pub async fn status(&self) -> Result<SchemaStatus, StoreError> {
+        let mut connection = connect(self).await?;
+        let version = version(self, &mut connection).await;
+        connection.close().await.ok();
+        Ok(self.status_at(version?))
+    }
 
-/// Applies the scripts that the database has not seen, each in one transaction.
-pub(crate) async fn migrate(pool: &SqlitePool, file: &Path, now: i64) -> Result<(), StoreError> {
-    let mut tx = pool
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(|error| StoreError::open(file, error))?;
-    let has_schema = sqlx::query(sql::HAS_SCHEMA_TABLE)
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(|error| StoreError::open(file, error))?;
-    let found: i64 = match has_schema {
-        None => 0,
-        Some(_) => sqlx::query(sql::SCHEMA_VERSION)
-            .fetch_one(&mut *tx)
-            .await?
-            .try_get(0)?,
+    fn status_at(&self, version: i64) -> SchemaStatus {
+        let scripts = self.dialect().scripts().iter();
+        let pending = scripts.filter(|script| script.version > version);
+        SchemaStatus {
+            version,
+            pending: pending.copied().collect(),
+        }
+    }
+
+    /// Applies the scripts that the database has not seen, and returns them. Programs that do so
+    /// at once take turns.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerSchema`] when a newer version of Lockstep has written it; when a script
+    /// fails, with its name.
+    pub async fn migrate(&self) -> Result<SchemaStatus, StoreError> {
+        let mut connection = connect(self).await?;
+        let applied = self.migrate_on(&mut connection).await;
+        connection.close().await.ok();
+        applied
+    }
+
+    async fn migrate_on(&self, connection: &mut AnyConnection) -> Result<SchemaStatus, StoreError> {
+        let found = self.checked(version(self, connection).await?)?;
+        if found.pending.is_empty() {
+            return Ok(found);
+        }
+        let dialect = self.dialect();
+        let failed = |error| StoreError::open(self, error);
+        let begin = dialect.begin_write();
+        let mut tx = connection.begin_with(begin).await.map_err(failed)?;
+        let turn = dialect.schema_turn();
+        if let Some((take, _)) = turn {
+            sqlx::query(take)
+                .fetch_all(&mut *tx)
+                .await
+                .map_err(failed)?;
+        }
+        // Another program may have had the turn before.
+        let found = self.checked(version(self, &mut tx).await?)?;
+        for script in &found.pending {
+            let applied = (&mut *tx).execute(sqlx::raw_sql(script.text)).await;
+            applied.map_err(|error| StoreError::Script {
+                database: self.to_string(),
+                script: script.name,
+                reason: message(&error),
+            })?;
+        }
+        if let Some((_, Some(give_back))) = turn {
+            sqlx::query(give_back)
+                .fetch_all(&mut *tx)
+                .await
+                .map_err(failed)?;
+        }
+        tx.commit().await.map_err(failed)?;
+        Ok(found)
+    }
+
+    fn checked(&self, version: i64) -> Result<SchemaStatus, StoreError> {
+        if version > SCHEMA_VERSION {
+            return Err(StoreError::NewerSchema {
+                database: self.to_string(),
+                found: version,
+                known: SCHEMA_VERSION,
+            });
+        }
+        Ok(self.status_at(version))
+    }
+}
+
+async fn connect(database: &Database) -> Result<AnyConnection, StoreError> {
+    let failed = |error| StoreError::open(database, error);
+    let mut url = database.url();
+    if database.path().is_some() {
+        url.set_query(Some("mode=rwc"));
+    }
+    let connect = async {
+        let mut connection = AnyConnectOptions::from_url(&url)?.connect().await?;
+        let dialect = database.dialect();
+        dialect.set_up(&mut connection, false).await?;
+        Ok(connection)
     };
-    if found > SCHEMA_VERSION {
-        return Err(StoreError::NewerSchema {
-            file: file.to_owned(),
-            found,
-            known: SCHEMA_VERSION,
-        });
+    match tokio::time::timeout(database.pool.wait, connect).await {
+        Ok(connected) => connected.map_err(failed),
+        Err(_) => Err(failed(sqlx::Error::PoolTimedOut)),
     }
-    for (script, version) in SCRIPTS.iter().zip(1_i64..).skip_while(|(_, v)| *v <= found) {
-        sqlx::raw_sql(*script).execute(&mut *tx).await?;
-        sqlx::query(sql::INSERT_SCHEMA_VERSION)
-            .bind(version)
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
+}
+
+async fn version(database: &Database, connection: &mut AnyConnection) -> Result<i64, StoreError> {
+    let failed = |error| StoreError::open(database, error);
+    let has_table: i64 = sqlx::query(database.dialect().has_schema_table())
+        .fetch_one(&mut *connection)
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(failed)?;
+    if has_table == 0 {
+        return Ok(0);
     }
-    tx.commit().await?;
-    Ok(())
+    sqlx::query(sql::SCHEMA_VERSION)
+        .fetch_one(connection)
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(failed)
+}
+
+/// What the database says, without the driver's frame around it.
+pub(crate) fn message(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::PoolTimedOut => "it does not answer in time".to_owned(),
+        error => error.to_string(),
+    }
 }

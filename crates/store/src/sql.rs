@@ -1,56 +1,109 @@
-//! The catalog of SQL text for SQLite: every statement by name, columns always named.
+//! The catalog of SQL text: every statement by name, columns always named. Written in the words
+//! that all three databases share; what differs is in [`crate::dialect`].
 
-pub(crate) const HAS_SCHEMA_TABLE: &str =
-    "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'LS_SCHEMA'";
-pub(crate) const SCHEMA_VERSION: &str = "SELECT COALESCE(MAX(VERSION), 0) FROM LS_SCHEMA";
-pub(crate) const INSERT_SCHEMA_VERSION: &str =
-    "INSERT INTO LS_SCHEMA (VERSION, APPLIED) VALUES (?, ?)";
+use crate::tx::{Table, There};
 
-// Saving.
+// Saving: what has to be known.
 
-pub(crate) const API_BY_ID: &str =
-    "SELECT REVISION, DIGEST, INSTRUCTION FROM LS_API WHERE API_ID = ?";
-pub(crate) const ROUTE_OWNERS: &str = "SELECT r.API_ID, d.API_NAME, d.API_VERSION \
-     FROM LS_ROUTE r JOIN AM_GW_PUBLISHED_API_DETAILS d ON d.API_ID = r.API_ID WHERE r.ROUTE = ?";
-pub(crate) const ROUTES_OF_API: &str =
-    "SELECT ROUTE FROM LS_ROUTE WHERE API_ID = ? ORDER BY POSITION";
-pub(crate) const FORGET_ROUTES: &str = "DELETE FROM LS_ROUTE WHERE API_ID = ?";
-pub(crate) const INSERT_ROUTE: &str =
-    "INSERT INTO LS_ROUTE (API_ID, POSITION, ROUTE) VALUES (?, ?, ?)";
-pub(crate) const PUBLISHED_BY_NAME: &str = "SELECT a.API_ID \
-     FROM LS_API a JOIN AM_GW_PUBLISHED_API_DETAILS d ON d.API_ID = a.API_ID \
-     WHERE d.API_NAME = ? AND d.API_VERSION = ? AND d.TENANT_DOMAIN = ? \
-       AND a.INSTRUCTION = 'Publish' ORDER BY a.SAVED DESC LIMIT 2";
-pub(crate) const LABELS_OF_API: &str =
-    "SELECT GATEWAY_LABEL, INSTRUCTION, DIGEST, SEQ FROM LS_LABEL_LOG WHERE DC = ? AND API_ID = ?";
+pub(crate) const APIS_BY_ID: &str =
+    "SELECT API_ID, REVISION, DIGEST, INSTRUCTION FROM LS_API WHERE API_ID IN (??)";
+pub(crate) const PUBLISHED_BY_NAME: &str = "SELECT API_NAME, API_VERSION, TENANT_DOMAIN, API_ID FROM LS_API \
+     WHERE INSTRUCTION = 'Publish' AND API_NAME IN (??)";
+pub(crate) const ROUTE_OWNERS: &str = "SELECT r.ROUTE, r.API_ID, a.API_NAME, a.API_VERSION \
+     FROM LS_ROUTE r JOIN LS_API a ON a.API_ID = r.API_ID WHERE r.ROUTE IN (??)";
+pub(crate) const ROUTES_OF_APIS: &str =
+    "SELECT API_ID, ROUTE FROM LS_ROUTE WHERE API_ID IN (??) ORDER BY API_ID, POSITION";
+pub(crate) const LABELS_OF_APIS: &str = "SELECT API_ID, GATEWAY_LABEL, INSTRUCTION, DIGEST, SEQ \
+     FROM LS_LABEL_LOG WHERE DC = ? AND API_ID IN (??)";
 pub(crate) const NEWEST_ARTIFACT: &str =
     "SELECT ARTIFACT FROM LS_REVISION WHERE API_ID = ? AND REVISION = ?";
-pub(crate) const UPSERT_DETAILS: &str = "INSERT INTO AM_GW_PUBLISHED_API_DETAILS \
-     (API_ID, TENANT_DOMAIN, API_PROVIDER, API_NAME, API_VERSION) VALUES (?, ?, ?, ?, ?) \
-     ON CONFLICT (API_ID) DO UPDATE SET TENANT_DOMAIN = excluded.TENANT_DOMAIN, \
-     API_PROVIDER = excluded.API_PROVIDER, API_NAME = excluded.API_NAME, \
-     API_VERSION = excluded.API_VERSION";
-pub(crate) const UPSERT_API: &str = "INSERT INTO LS_API \
-     (API_ID, INSTRUCTION, REVISION, DIGEST, DC, SAVED) VALUES (?, ?, ?, ?, ?, ?) \
-     ON CONFLICT (API_ID) DO UPDATE SET \
-     INSTRUCTION = excluded.INSTRUCTION, REVISION = excluded.REVISION, \
-     DIGEST = excluded.DIGEST, DC = excluded.DC, SAVED = excluded.SAVED";
-pub(crate) const INSERT_REVISION: &str = "INSERT INTO LS_REVISION \
-     (API_ID, REVISION, DC, INSTRUCTION, DIGEST, ARTIFACT, SAVED) VALUES (?, ?, ?, ?, ?, ?, ?)";
-pub(crate) const PRUNE_REVISIONS: &str =
-    "DELETE FROM LS_REVISION WHERE API_ID = ? AND REVISION <= ?";
-pub(crate) const NEXT_SEQ: &str = "INSERT INTO LS_LABEL_SEQUENCE (DC, GATEWAY_LABEL, SEQ) \
-     VALUES (?, ?, 1) ON CONFLICT (DC, GATEWAY_LABEL) DO UPDATE SET SEQ = SEQ + 1 RETURNING SEQ";
-pub(crate) const UPSERT_ARTIFACT: &str = "INSERT INTO AM_GW_API_ARTIFACTS \
-     (API_ID, ARTIFACT, GATEWAY_INSTRUCTION, GATEWAY_LABEL) VALUES (?, ?, ?, ?) \
-     ON CONFLICT (GATEWAY_LABEL, API_ID) DO UPDATE SET ARTIFACT = excluded.ARTIFACT, \
-     GATEWAY_INSTRUCTION = excluded.GATEWAY_INSTRUCTION, TIME_STAMP = CURRENT_TIMESTAMP";
-pub(crate) const UPSERT_LOG_ENTRY: &str = "INSERT INTO LS_LABEL_LOG \
-     (DC, GATEWAY_LABEL, API_ID, SEQ, INSTRUCTION, REVISION, DIGEST, SAVED) \
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
-     ON CONFLICT (DC, GATEWAY_LABEL, API_ID) DO UPDATE SET SEQ = excluded.SEQ, \
-     INSTRUCTION = excluded.INSTRUCTION, REVISION = excluded.REVISION, \
-     DIGEST = excluded.DIGEST, SAVED = excluded.SAVED";
+
+// Saving: what is written.
+
+pub(crate) const DETAILS: Table = Table {
+    name: "AM_GW_PUBLISHED_API_DETAILS",
+    columns: &[
+        "API_ID",
+        "TENANT_DOMAIN",
+        "API_PROVIDER",
+        "API_NAME",
+        "API_VERSION",
+    ],
+    keys: 1,
+    there: There::Replace,
+};
+pub(crate) const ARTIFACTS: Table = Table {
+    name: "AM_GW_API_ARTIFACTS",
+    columns: &["GATEWAY_LABEL", "API_ID", "ARTIFACT", "GATEWAY_INSTRUCTION"],
+    keys: 2,
+    there: There::Replace,
+};
+pub(crate) const API: Table = Table {
+    name: "LS_API",
+    columns: &[
+        "API_ID",
+        "API_NAME",
+        "API_VERSION",
+        "TENANT_DOMAIN",
+        "INSTRUCTION",
+        "REVISION",
+        "DIGEST",
+        "DC",
+        "SAVED",
+    ],
+    keys: 1,
+    there: There::Replace,
+};
+pub(crate) const ROUTE: Table = Table {
+    name: "LS_ROUTE",
+    columns: &["API_ID", "POSITION", "ROUTE"],
+    keys: 2,
+    there: There::Never,
+};
+pub(crate) const FORGET_ROUTES: &str = "DELETE FROM LS_ROUTE WHERE API_ID IN (??)";
+pub(crate) const REVISION: Table = Table {
+    name: "LS_REVISION",
+    columns: &[
+        "API_ID",
+        "REVISION",
+        "DC",
+        "INSTRUCTION",
+        "DIGEST",
+        "ARTIFACT",
+        "SAVED",
+    ],
+    keys: 2,
+    there: There::Never,
+};
+pub(crate) const PRUNE_REVISIONS: &str = "DELETE FROM LS_REVISION WHERE REVISION <= (SELECT a.REVISION FROM LS_API a \
+     WHERE a.API_ID = LS_REVISION.API_ID) - ? AND API_ID IN (??)";
+pub(crate) const SEQUENCE: Table = Table {
+    name: "LS_LABEL_SEQUENCE",
+    columns: &["DC", "GATEWAY_LABEL", "SEQ"],
+    keys: 2,
+    there: There::Replace,
+};
+pub(crate) const LOG_ENTRY: Table = Table {
+    name: "LS_LABEL_LOG",
+    columns: &[
+        "DC",
+        "GATEWAY_LABEL",
+        "API_ID",
+        "SEQ",
+        "INSTRUCTION",
+        "REVISION",
+        "DIGEST",
+        "SAVED",
+    ],
+    keys: 3,
+    there: There::Replace,
+};
+pub(crate) const OUTBOX: Table = Table {
+    name: "LS_OUTBOX",
+    columns: &["API_ID", "ANNOUNCEMENT", "SAVED"],
+    keys: 0,
+    there: There::Never,
+};
 
 // The label log.
 
@@ -58,49 +111,63 @@ pub(crate) const LABEL_SEQS: &str = "SELECT GATEWAY_LABEL, SEQ FROM LS_LABEL_SEQ
 pub(crate) const LABEL_SEQ: &str =
     "SELECT SEQ FROM LS_LABEL_SEQUENCE WHERE DC = ? AND GATEWAY_LABEL = ?";
 pub(crate) const LOG_AFTER: &str = "SELECT l.SEQ, l.API_ID, l.INSTRUCTION, l.REVISION, l.DIGEST, \
-     l.SAVED, d.API_NAME, d.API_VERSION, COALESCE(d.TENANT_DOMAIN, '') AS TENANT_DOMAIN, \
-     CASE WHEN l.INSTRUCTION = 'Publish' THEN a.ARTIFACT END AS ARTIFACT \
+     l.SAVED, a.API_NAME, a.API_VERSION, a.TENANT_DOMAIN, COALESCE(LENGTH(r.ARTIFACT), 0) AS BYTES \
      FROM LS_LABEL_LOG l \
-     JOIN AM_GW_PUBLISHED_API_DETAILS d ON d.API_ID = l.API_ID \
-     LEFT JOIN AM_GW_API_ARTIFACTS a ON a.GATEWAY_LABEL = l.GATEWAY_LABEL AND a.API_ID = l.API_ID \
+     JOIN LS_API a ON a.API_ID = l.API_ID \
+     LEFT JOIN LS_REVISION r ON r.API_ID = l.API_ID AND r.REVISION = l.REVISION \
      WHERE l.DC = ? AND l.GATEWAY_LABEL = ? AND l.SEQ > ? ORDER BY l.SEQ LIMIT ?";
-
-pub(crate) const PUBLISHED_TO: &str = "SELECT GATEWAY_LABEL, SEQ FROM LS_LABEL_LOG \
-     WHERE DC = ? AND API_ID = ? AND INSTRUCTION = 'Publish' ORDER BY GATEWAY_LABEL";
+pub(crate) const LOG_ARTIFACTS: &str = "SELECT l.SEQ, r.ARTIFACT FROM LS_LABEL_LOG l \
+     JOIN LS_REVISION r ON r.API_ID = l.API_ID AND r.REVISION = l.REVISION \
+     WHERE l.DC = ? AND l.GATEWAY_LABEL = ? AND l.SEQ > ? AND l.SEQ <= ? \
+       AND l.INSTRUCTION = 'Publish' ORDER BY l.SEQ";
+pub(crate) const PUBLISHED_TO: &str = "SELECT API_ID, GATEWAY_LABEL, SEQ FROM LS_LABEL_LOG \
+     WHERE DC = ? AND INSTRUCTION = 'Publish' AND API_ID IN (??) ORDER BY GATEWAY_LABEL";
 
 // The outbox.
 
-pub(crate) const INSERT_OUTBOX: &str =
-    "INSERT INTO LS_OUTBOX (API_ID, ANNOUNCEMENT, SAVED) VALUES (?, ?, ?)";
-pub(crate) const CLAIM_OUTBOX: &str = "UPDATE LS_OUTBOX SET CLAIMED_UNTIL = ? WHERE ID IN \
-     (SELECT ID FROM LS_OUTBOX WHERE CLAIMED_UNTIL < ? ORDER BY ID LIMIT ?) \
-     RETURNING ID, ANNOUNCEMENT";
-pub(crate) const DELETE_OUTBOX: &str = "DELETE FROM LS_OUTBOX WHERE ID = ?";
+pub(crate) const OUTBOX_HEADS: &str =
+    "SELECT API_ID, MIN(ID) FROM LS_OUTBOX WHERE API_ID IN (??) GROUP BY API_ID";
+pub(crate) const CLAIM_OUTBOX: &str = "UPDATE LS_OUTBOX SET CLAIMED_UNTIL = ? WHERE ID IN (??)";
+pub(crate) const DELETE_OUTBOX: &str = "DELETE FROM LS_OUTBOX WHERE ID IN (??)";
 pub(crate) const OUTBOX_LENGTH: &str = "SELECT COUNT(*) FROM LS_OUTBOX";
 
 // Gateways.
 
-pub(crate) const UPSERT_GATEWAY: &str = "INSERT INTO LS_GATEWAY \
-     (GATEWAY_ID, LABELS, URLS, REGISTERED, LAST_SEEN) VALUES (?, ?, ?, ?, ?) \
-     ON CONFLICT (GATEWAY_ID) DO UPDATE SET LABELS = excluded.LABELS, URLS = excluded.URLS, \
-     LAST_SEEN = excluded.LAST_SEEN";
+pub(crate) const GATEWAY: Table = Table {
+    name: "LS_GATEWAY",
+    columns: &["GATEWAY_ID", "LABELS", "URLS", "REGISTERED", "LAST_SEEN"],
+    keys: 1,
+    there: There::ReplaceBut(&["REGISTERED"]),
+};
+pub(crate) const DEPLOYMENT: Table = Table {
+    name: "LS_DEPLOYMENT",
+    columns: &[
+        "GATEWAY_ID",
+        "API_ID",
+        "REVISION",
+        "RECEIVED",
+        "DEPLOYED",
+        "STATE",
+        "REASON",
+        "SINCE",
+    ],
+    keys: 2,
+    there: There::ReplaceUnlessOlder("REVISION"),
+};
 pub(crate) const FORGET_GATEWAY: &str = "DELETE FROM LS_GATEWAY WHERE GATEWAY_ID = ?";
 pub(crate) const FORGET_DEPLOYMENTS: &str = "DELETE FROM LS_DEPLOYMENT WHERE GATEWAY_ID = ?";
-pub(crate) const UPSERT_DEPLOYMENT: &str = "INSERT INTO LS_DEPLOYMENT \
-     (GATEWAY_ID, API_ID, REVISION, RECEIVED, DEPLOYED, STATE, REASON, SINCE) \
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
-     ON CONFLICT (GATEWAY_ID, API_ID) DO UPDATE SET REVISION = excluded.REVISION, \
-     RECEIVED = excluded.RECEIVED, DEPLOYED = excluded.DEPLOYED, STATE = excluded.STATE, \
-     REASON = excluded.REASON, SINCE = excluded.SINCE \
-     WHERE excluded.REVISION >= LS_DEPLOYMENT.REVISION";
 pub(crate) const GATEWAYS: &str = "SELECT GATEWAY_ID, LABELS, URLS, REGISTERED, LAST_SEEN \
      FROM LS_GATEWAY ORDER BY GATEWAY_ID";
 pub(crate) const DEPLOYMENTS: &str = "SELECT GATEWAY_ID, API_ID, REVISION, RECEIVED, DEPLOYED, \
      STATE, REASON, SINCE FROM LS_DEPLOYMENT";
 pub(crate) const APIS: &str = "SELECT a.API_ID, COALESCE(r.ROUTE, ''), a.INSTRUCTION, a.REVISION, \
-     a.DIGEST, a.SAVED, d.API_NAME, d.API_VERSION, COALESCE(d.TENANT_DOMAIN, '') \
-     FROM LS_API a JOIN AM_GW_PUBLISHED_API_DETAILS d ON d.API_ID = a.API_ID \
-     LEFT JOIN LS_ROUTE r ON r.API_ID = a.API_ID AND r.POSITION = 0 \
-     ORDER BY d.TENANT_DOMAIN, d.API_NAME, d.API_VERSION";
+     a.DIGEST, a.SAVED, a.API_NAME, a.API_VERSION, a.TENANT_DOMAIN \
+     FROM LS_API a LEFT JOIN LS_ROUTE r ON r.API_ID = a.API_ID AND r.POSITION = 0 \
+     ORDER BY a.TENANT_DOMAIN, a.API_NAME, a.API_VERSION";
+pub(crate) const API_COUNT: &str = "SELECT COUNT(*) FROM LS_API";
 pub(crate) const LABEL_ROWS: &str =
     "SELECT GATEWAY_LABEL, API_ID, INSTRUCTION, REVISION, DIGEST FROM LS_LABEL_LOG WHERE DC = ?";
+
+// The schema.
+
+pub(crate) const SCHEMA_VERSION: &str = "SELECT COALESCE(MAX(VERSION), 0) FROM LS_SCHEMA";

@@ -1,30 +1,22 @@
-//! Label logs, outbox and status.
+//! Label logs and status.
 
 use super::*;
 
-#[tokio::test]
-async fn the_log_gives_back_the_bytes_that_were_saved() {
-    let Fixture {
-        store,
-        directory: _directory,
-    } = fixture().await;
+pub(super) async fn the_log_gives_back_the_bytes_that_were_saved(fixture: &Fixture) {
+    let store = &fixture.store;
     let wanted = save("a", "<api context='/ä'>\n</api>", &["L1"]);
     let text = wanted.text.clone();
-    saved(&store, wanted).await;
+    saved(store, wanted).await;
     let page = store.label_log(&label("L1"), 0, 10).await.unwrap();
     assert_eq!(page.entries[0].artifact.as_deref(), Some(text.as_str()));
     assert!(page.entries[0].is_genuine());
     assert_eq!((page.complete_to, page.more), (1, false));
 }
 
-#[tokio::test]
-async fn a_log_is_read_in_pages() {
-    let Fixture {
-        store,
-        directory: _directory,
-    } = fixture().await;
+pub(super) async fn a_log_is_read_in_pages(fixture: &Fixture) {
+    let store = &fixture.store;
     for n in 0..5 {
-        saved(&store, save(&format!("a{n}"), "1", &["L1"])).await;
+        saved(store, save(&format!("a{n}"), "1", &["L1"])).await;
     }
     let page = store.label_log(&label("L1"), 1, 2).await.unwrap();
     let seqs: Vec<u64> = page.entries.iter().map(|entry| entry.seq).collect();
@@ -41,42 +33,8 @@ async fn a_log_is_read_in_pages() {
     );
 }
 
-#[tokio::test]
-async fn the_outbox_hands_each_announcement_to_one_relay_until_its_lease_ends() {
-    let Fixture {
-        store,
-        directory: _directory,
-    } = fixture().await;
-    saved(&store, save("a", "1", &["L1"])).await;
-    saved(&store, save("a", "1", &["L2"])).await;
-    let claimed = store.claim_outbox(100, 50, 10).await.unwrap();
-    let what: Vec<_> = claimed
-        .iter()
-        .map(|row| {
-            (
-                row.announcement.instruction,
-                row.announcement.labels[0].label.as_str(),
-            )
-        })
-        .collect();
-    assert_eq!(what, [(Publish, "L1"), (Remove, "L1"), (Publish, "L2")]);
-    assert!(store.claim_outbox(120, 50, 10).await.unwrap().is_empty());
-    assert_eq!(
-        store.claim_outbox(200, 50, 10).await.unwrap().len(),
-        3,
-        "the lease has ended"
-    );
-    let ids: Vec<i64> = claimed.iter().map(|row| row.id).collect();
-    store.mark_announced(&ids).await.unwrap();
-    assert_eq!(store.outbox_length().await.unwrap(), 0);
-}
-
-#[tokio::test]
-async fn a_status_about_an_older_revision_changes_nothing() {
-    let Fixture {
-        store,
-        directory: _directory,
-    } = fixture().await;
+pub(super) async fn a_status_about_an_older_revision_changes_nothing(fixture: &Fixture) {
+    let store = &fixture.store;
     let row = |revision: u64, state| DeploymentRow {
         gateway_id: "g".into(),
         api_id: "a".into(),
@@ -99,12 +57,8 @@ async fn a_status_about_an_older_revision_changes_nothing() {
     );
 }
 
-#[tokio::test]
-async fn a_gateway_that_registers_again_says_anew_what_it_runs() {
-    let Fixture {
-        store,
-        directory: _directory,
-    } = fixture().await;
+pub(super) async fn a_gateway_that_registers_again_says_anew_what_it_runs(fixture: &Fixture) {
+    let store = &fixture.store;
     let notice = |payload_type| artifact::GatewayNotice {
         payload_type,
         gateway_id: "g".into(),
@@ -133,15 +87,11 @@ async fn a_gateway_that_registers_again_says_anew_what_it_runs() {
     }
 }
 
-#[tokio::test]
-async fn a_damaged_artifact_does_not_hold_up_the_log() {
-    let Fixture {
-        store,
-        directory: _directory,
-    } = fixture().await;
-    saved(&store, save("a", "1", &["L1"])).await;
-    saved(&store, save("b", "1", &["L1"])).await;
-    sqlx::query("UPDATE AM_GW_API_ARTIFACTS SET ARTIFACT = X'FF00' WHERE API_ID = 'id-a'")
+pub(super) async fn a_damaged_artifact_does_not_hold_up_the_log(fixture: &Fixture) {
+    let store = &fixture.store;
+    saved(store, save("a", "1", &["L1"])).await;
+    saved(store, save("b", "1", &["L1"])).await;
+    sqlx::query("UPDATE LS_REVISION SET DIGEST = 'x', ARTIFACT = (SELECT r.ARTIFACT FROM (SELECT ARTIFACT FROM LS_REVISION WHERE API_ID = 'id-b') r) WHERE API_ID = 'id-a'")
         .execute(&store.write)
         .await
         .unwrap();

@@ -1,0 +1,151 @@
+//! What differs between the databases: sessions, transactions, locks, scripts.
+
+use sqlx::{AnyConnection, Connection, Executor};
+
+use crate::Dialect;
+
+/// A script of `dbscripts/`: the schema version that it makes, its name and its text.
+#[derive(Clone, Copy, Debug)]
+pub struct Script {
+    pub version: i64,
+    pub name: &'static str,
+    pub text: &'static str,
+}
+
+macro_rules! script {
+    ($version:literal, $name:literal) => {
+        Script {
+            version: $version,
+            name: $name,
+            text: include_str!(concat!("../../../dbscripts/", $name)),
+        }
+    };
+}
+
+impl Dialect {
+    /// The scripts in the order in which they are applied. A version means the same on every
+    /// database; those that came after version 1 begin with 2.
+    #[must_use]
+    pub fn scripts(self) -> &'static [Script] {
+        match self {
+            Self::Sqlite => &[
+                script!(1, "sqlite/0001-artifacts-and-label-log.sql"),
+                script!(2, "sqlite/0002-names-beside-the-api.sql"),
+            ],
+            Self::PostgreSql => &[script!(2, "postgresql/0002-artifacts-and-label-log.sql")],
+            Self::MySql => &[script!(2, "mysql/0002-artifacts-and-label-log.sql")],
+        }
+    }
+
+    pub(crate) fn has_schema_table(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'LS_SCHEMA'"
+            }
+            Self::PostgreSql => {
+                "SELECT COUNT(*) FROM information_schema.tables \
+                 WHERE table_schema = current_schema() AND table_name = 'ls_schema'"
+            }
+            Self::MySql => {
+                "SELECT COUNT(*) FROM information_schema.tables \
+                 WHERE table_schema = DATABASE() AND table_name = 'LS_SCHEMA'"
+            }
+        }
+    }
+
+    /// Takes and gives back the turn to change the schema. SQLite's and PostgreSQL's turns end
+    /// with their transaction; MySQL commits around each change, so its turn is the session's.
+    pub(crate) fn schema_turn(self) -> Option<(&'static str, Option<&'static str>)> {
+        match self {
+            Self::Sqlite => None,
+            Self::PostgreSql => Some(("SELECT pg_advisory_xact_lock(5283301764921)", None)),
+            Self::MySql => Some((
+                "SELECT GET_LOCK(CONCAT('lockstep.', DATABASE()), 60)",
+                Some("SELECT RELEASE_LOCK(CONCAT('lockstep.', DATABASE()))"),
+            )),
+        }
+    }
+
+    /// Begins a transaction that writes.
+    pub(crate) fn begin_write(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::PostgreSql => "BEGIN ISOLATION LEVEL READ COMMITTED",
+            Self::MySql => "START TRANSACTION",
+        }
+    }
+
+    /// Takes the turn of those who save, until the end of the transaction. SQLite's writers take
+    /// turns anyway.
+    pub(crate) fn writers_turn(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::PostgreSql | Self::MySql => {
+                Some("SELECT ID FROM LS_WRITER WHERE ID = 1 FOR UPDATE")
+            }
+        }
+    }
+
+    /// Begins a transaction that reads one snapshot.
+    pub(crate) fn begin_read(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN DEFERRED",
+            Self::PostgreSql => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            Self::MySql => "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        }
+    }
+
+    /// Rows of the outbox that nobody has claimed, oldest first; those that another relay is just
+    /// claiming are passed over.
+    pub(crate) fn unclaimed(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                "SELECT ID, API_ID, ANNOUNCEMENT FROM LS_OUTBOX \
+                 WHERE CLAIMED_UNTIL < ? ORDER BY ID LIMIT ?"
+            }
+            Self::PostgreSql | Self::MySql => {
+                "SELECT ID, API_ID, ANNOUNCEMENT FROM LS_OUTBOX \
+                 WHERE CLAIMED_UNTIL < ? ORDER BY ID LIMIT ? FOR UPDATE SKIP LOCKED"
+            }
+        }
+    }
+
+    /// Sets up a new session. `read_only` is for SQLite, whose one writer has a pool of its own.
+    pub(crate) async fn set_up(
+        self,
+        connection: &mut AnyConnection,
+        read_only: bool,
+    ) -> Result<(), sqlx::Error> {
+        let statements: &[&'static str] = match (self, read_only) {
+            (Self::Sqlite, false) => &[
+                "PRAGMA busy_timeout = 20000",
+                "PRAGMA journal_mode = WAL",
+                "PRAGMA synchronous = FULL",
+                "PRAGMA foreign_keys = ON",
+            ],
+            (Self::Sqlite, true) => &["PRAGMA busy_timeout = 20000", "PRAGMA query_only = ON"],
+            // Who waits longer than that waits for a session that hangs; and one that hangs in
+            // the middle of a save must not keep its turn for ever.
+            (Self::PostgreSql, _) => &[
+                "SET lock_timeout = '20s'",
+                "SET idle_in_transaction_session_timeout = '60s'",
+            ],
+            (Self::MySql, _) => &[
+                "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+                "SET SESSION innodb_lock_wait_timeout = 20",
+                // A text that does not fit is an error, never cut off.
+                "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
+            ],
+        };
+        for statement in statements {
+            connection.execute(*statement).await?;
+        }
+        if self == Self::MySql {
+            // MariaDB's name of it; MySQL has none.
+            let _ = connection
+                .execute("SET SESSION idle_write_transaction_timeout = 60")
+                .await;
+        }
+        connection.flush().await
+    }
+}

@@ -1,0 +1,1 @@
+//! Databases that fail in the middle.
