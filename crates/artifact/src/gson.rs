@@ -34,8 +34,9 @@ impl Formatter for GsonFormatter {
     }
 }
 
-/// Serializes `value` as Gson's `toJson` does.
-pub(crate) fn to_text(value: &impl Serialize) -> Result<String, serde_json::Error> {
+/// Serializes `value` as Gson's `toJson` does, members in the order in which `value` gives them.
+/// Leaving nulls out is up to `value`. Fails only where `value` refuses to be serialized.
+pub fn to_text(value: &impl Serialize) -> Result<String, serde_json::Error> {
     let mut bytes = Vec::new();
     value.serialize(&mut serde_json::Serializer::with_formatter(
         &mut bytes,

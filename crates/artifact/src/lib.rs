@@ -3,7 +3,7 @@
 
 mod digest;
 mod gateway_api;
-mod gson;
+pub mod gson;
 mod label;
 mod label_log;
 mod publish;

@@ -5,6 +5,11 @@
 
 mod event;
 mod in_process;
+pub mod map_message;
+mod members;
+mod notification;
 
 pub use event::{Event, EventType};
 pub use in_process::InProcessBus;
+pub use members::JsonError;
+pub use notification::{DecodeError, EncodeError, Encoded, Received, decode, encode};
