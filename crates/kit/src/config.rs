@@ -1,11 +1,30 @@
 //! Configuration: `conf/deployment.toml`, compiled in as the default, under the user's file.
 
+mod broker;
+mod check;
+mod document;
+mod effective;
+mod placeholder;
+mod resolve;
+mod secrets;
+mod sections;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::collections::BTreeMap;
+use std::env::VarError;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config_document::overlay;
-pub use crate::config_sections::*;
+pub use broker::BrokerEndpoint;
+use check::check;
+use document::{Document, SECRETS, Source};
+use effective::{MASK, masked};
+use resolve::resolve;
+pub use sections::*;
 
 const DEFAULT: &str = include_str!("../../../conf/deployment.toml");
 
@@ -27,8 +46,24 @@ pub enum ConfigError {
     Default(String),
 }
 
+/// Reads an environment variable.
+type Environment<'a> = dyn Fn(&str) -> Result<String, VarError> + 'a;
+
+/// What has been read, as far as it may be shown.
+#[derive(Clone, Default)]
+struct Effective {
+    /// Every key, with a mask over what must not be shown.
+    table: toml::Table,
+    /// How values with placeholders are written, by full key.
+    placeholders: BTreeMap<String, String>,
+}
+
 impl Config {
-    /// The default configuration, or `file` over it.
+    /// The default configuration, or `file` over it, which may have placeholders: `$env{NAME}`,
+    /// `$ref{key}`, `$secret{alias}`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, and as [`Config::from_text`].
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         match file {
             None => Self::from_text("", Path::new("deployment.toml")),
@@ -42,91 +77,77 @@ impl Config {
         }
     }
 
-    /// `text` over the default; `file` is its name in errors.
+    /// `text` over the default; `file` is its name in errors. What the file should better not
+    /// hold is logged as a warning.
+    ///
+    /// # Errors
+    /// When the text is no TOML, has an unknown key, or a value breaks a rule.
     pub fn from_text(text: &str, file: &Path) -> Result<Self, ConfigError> {
-        let default: toml::Table = DEFAULT
-            .parse()
-            .map_err(|error: toml::de::Error| ConfigError::Default(error.to_string()))?;
-        let merged = overlay(&default, text, file)?;
-        let config: Self =
-            merged
-                .try_into()
-                .map_err(|error: toml::de::Error| ConfigError::Invalid {
-                    file: file.to_owned(),
-                    line: 1,
-                    column: 1,
-                    message: error.message().to_owned(),
-                })?;
-        config.check().map_err(|error| placed(error, text, file))?;
+        let source = Source { text, file };
+        let (config, plain) = Self::from_source(source, &|name| std::env::var(name))?;
+        if !plain.is_empty() {
+            tracing::warn!(
+                file = %file.display(),
+                aliases = plain.join(", "),
+                "secrets stand in the configuration file in plain text"
+            );
+        }
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
-        let rule = |key, rule: &str| {
-            Err(ConfigError::Rule {
-                key,
-                rule: rule.to_owned(),
-            })
+    /// The configuration and the aliases of the secrets that stand in the file in plain text.
+    fn from_source(
+        source: Source<'_>,
+        environment: &Environment<'_>,
+    ) -> Result<(Self, Vec<String>), ConfigError> {
+        let default: toml::Table = DEFAULT
+            .parse()
+            .map_err(|error: toml::de::Error| ConfigError::Default(error.to_string()))?;
+        let mut document = Document::overlay(&default, source)?;
+        let resolved = resolve(&mut document, environment)?;
+        let mut table = masked(&document.values, &resolved.hidden);
+        let covered = |alias: &String| (alias.clone(), MASK.into());
+        let secrets: toml::Table = document.secrets.keys().map(covered).collect();
+        table.insert(SECRETS.to_owned(), secrets.into());
+        let values = std::mem::take(&mut document.values);
+        let mut config: Self = values
+            .try_into()
+            .map_err(|error: toml::de::Error| ConfigError::Default(error.message().to_owned()))?;
+        config.effective = Effective {
+            table,
+            placeholders: resolved.written,
         };
-        let sync = &self.apim.sync_runtime_artifacts;
-        if sync.publisher.artifact_saver != "DBSaver" {
-            return rule("artifact_saver", "unknown saver; known: DBSaver");
+        check(&config).map_err(|error| document.placed(error))?;
+        Ok((config, resolved.plain))
+    }
+
+    /// The configuration as it is in effect, as TOML. Passwords, what came from a secret, and
+    /// credentials in addresses are shown as `********`.
+    ///
+    /// # Errors
+    /// When it cannot be written as TOML.
+    pub fn effective(&self) -> Result<String, ConfigError> {
+        let mut table = self.effective.table.clone();
+        // These two can be changed by arguments after the file has been read.
+        let offset = i64::from(self.server.offset);
+        let data_dir = self.lockstep.data_dir.display().to_string();
+        for (section, key, value) in [
+            ("server", "offset", toml::Value::from(offset)),
+            ("lockstep", "data_dir", data_dir.into()),
+        ] {
+            let section = table.get_mut(section).and_then(toml::Value::as_table_mut);
+            let shown = section.and_then(|section| section.get_mut(key));
+            if let Some(shown) = shown.filter(|shown| shown.as_str() != Some(MASK)) {
+                *shown = value;
+            }
         }
-        if sync.publisher.publish_directly_to_gateway {
-            return rule(
-                "publish_directly_to_gateway",
-                "true is not available in this version; gateways pull what was published",
-            );
-        }
-        if sync.gateway.artifact_retriever != "DBRetriever" {
-            return rule(
-                "artifact_retriever",
-                "unknown retriever; known: DBRetriever",
-            );
-        }
-        if !["sync", "async"].contains(&sync.gateway.data_retrieval_mode.as_str()) {
-            return rule("data_retrieval_mode", "must be \"sync\" or \"async\"");
-        }
-        if self.gateway.security.mode != "off" {
-            return rule(
-                "gateway.security.mode",
-                "only \"off\" is available in this version",
-            );
-        }
-        if self.database.apim_db.r#type != "sqlite" {
-            return rule(
-                "database.apim_db.type",
-                "only \"sqlite\" is available in this version",
-            );
-        }
-        let url = &self.database.apim_db.url;
-        if url.contains("://") && !url.starts_with("sqlite://") || url.contains(":memory:") {
-            return rule(
-                "database.apim_db.url",
-                "must be sqlite:PATH, a file that lasts",
-            );
-        }
-        if self.management.max_body_size < 1024 * 1024 {
-            return rule("management.max_body_size", "must be at least 1048576");
-        }
-        if self.synapse_properties.global_timeout_interval == 0 {
-            let key = "synapse_properties.synapse.global_timeout_interval";
-            return rule(key, "must be at least 1");
-        }
-        self.gateway_http_address()?;
-        self.gateway_https_address()?;
-        if self.lockstep.dc.is_empty() || self.lockstep.dc.len() > 64 {
-            return rule("lockstep.dc", "must have 1 to 64 bytes");
-        }
-        let address: IpAddr = parse_ip("management.bind_address", &self.management.bind_address)?;
-        if !address.is_loopback() && !self.management.allow_remote_without_authentication {
-            return rule(
-                "management.bind_address",
-                "the management interface has no authentication yet, so it listens on loopback \
-                 addresses only; set allow_remote_without_authentication = true to open it anyway",
-            );
-        }
-        Ok(())
+        toml::to_string(&table).map_err(|error| ConfigError::Default(error.to_string()))
+    }
+
+    /// What an error may show of a value: the placeholders that it came from, or the value.
+    fn shown(&self, key: &str, value: impl fmt::Display) -> String {
+        let placeholders = self.effective.placeholders.get(key);
+        placeholders.map_or_else(|| value.to_string(), Clone::clone)
     }
 
     /// The port with the offset, or an error that names the key.
@@ -135,15 +156,17 @@ impl Config {
         if port == 0 {
             return Ok(0);
         }
-        port.checked_add(self.server.offset)
-            .ok_or_else(|| ConfigError::Rule {
-                key,
-                rule: format!("port {port} + offset {} is above 65535", self.server.offset),
-            })
+        port.checked_add(self.server.offset).ok_or_else(|| {
+            let port = self.shown(key, port);
+            let offset = self.shown("server.offset", self.server.offset);
+            let rule = format!("port {port} + offset {offset} is above 65535");
+            ConfigError::Rule { key, rule }
+        })
     }
 
     fn management_address(&self, key: &'static str, port: u16) -> Result<SocketAddr, ConfigError> {
-        let address = parse_ip("management.bind_address", &self.management.bind_address)?;
+        let bind_address = &self.management.bind_address;
+        let address = parse_ip(self, "management.bind_address", bind_address)?;
         Ok(SocketAddr::new(address, self.port(key, port)?))
     }
 
@@ -166,21 +189,19 @@ impl Config {
     /// Where the gateway serves HTTP.
     pub fn gateway_http_address(&self) -> Result<SocketAddr, ConfigError> {
         let parameters = &self.transport.passthru_http.listener.parameters;
-        let key = "transport.passthru_http.listener.parameters";
-        Ok(SocketAddr::new(
-            parse_ip(key, &parameters.bind_address)?,
-            self.port(key, parameters.port)?,
-        ))
+        let key = "transport.passthru_http.listener.parameters.bind_address";
+        let address = parse_ip(self, key, &parameters.bind_address)?;
+        let key = "transport.passthru_http.listener.parameters.port";
+        Ok(SocketAddr::new(address, self.port(key, parameters.port)?))
     }
 
     /// Where the gateway serves HTTPS.
     pub fn gateway_https_address(&self) -> Result<SocketAddr, ConfigError> {
         let parameters = &self.transport.passthru_https.listener.parameters;
-        let key = "transport.passthru_https.listener.parameters";
-        Ok(SocketAddr::new(
-            parse_ip(key, &parameters.bind_address)?,
-            self.port(key, parameters.port)?,
-        ))
+        let key = "transport.passthru_https.listener.parameters.bind_address";
+        let address = parse_ip(self, key, &parameters.bind_address)?;
+        let key = "transport.passthru_https.listener.parameters.port";
+        Ok(SocketAddr::new(address, self.port(key, parameters.port)?))
     }
 
     /// Where the sample back end of `lockstep up` listens, on loopback.
@@ -189,15 +210,49 @@ impl Config {
         Ok(SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
-    /// The SQLite file.
+    /// The database that holds the artifacts: `[database.sync_runtime_artifacts_db]` if its `url`
+    /// or `type` is given, else `[database.apim_db]`. If its `url` is empty, that is the embedded
+    /// SQLite file, [`Config::database_file`].
+    #[must_use]
+    pub fn artifacts_database(&self) -> &Database {
+        let Databases {
+            apim_db,
+            sync_runtime_artifacts_db: own,
+        } = &self.database;
+        let given = !own.url.is_empty() || !own.r#type.is_empty();
+        if given { own } else { apim_db }
+    }
+
+    /// The SQLite file of [`Config::artifacts_database`]: the path of its `url`, which must be
+    /// `sqlite:PATH`, or `lockstep.db` in the data directory if that is empty.
     #[must_use]
     pub fn database_file(&self) -> PathBuf {
-        let url = &self.database.apim_db.url;
+        let url = &self.artifacts_database().url;
         if url.is_empty() {
             return self.lockstep.data_dir.join("lockstep.db");
         }
         let path = url.strip_prefix("sqlite:").unwrap_or(url);
         PathBuf::from(path.strip_prefix("//").unwrap_or(path))
+    }
+
+    /// The brokers that events go through, in order of preference; none if the list is empty or
+    /// the event hub is not enabled.
+    ///
+    /// # Errors
+    /// When one is no address of a broker, with its index in the list.
+    pub fn event_hub_endpoints(&self) -> Result<Vec<BrokerEndpoint>, ConfigError> {
+        let hub = &self.apim.event_hub;
+        if !hub.enable {
+            return Ok(Vec::new());
+        }
+        let parse = |(index, address): (usize, &String)| {
+            BrokerEndpoint::parse(address).map_err(|rule| ConfigError::Rule {
+                key: "apim.event_hub.event_listening_endpoints",
+                rule: format!("[{index}]: {rule}"),
+            })
+        };
+        let endpoints = hub.event_listening_endpoints.iter().enumerate();
+        endpoints.map(parse).collect()
     }
 
     /// Base URL of the traffic manager: the event hub's `service_url` cut at `/services`.
@@ -215,116 +270,22 @@ impl Config {
     }
 }
 
-/// A broken rule with the line of the key in the user's file, if it stands there.
-fn placed(error: ConfigError, text: &str, file: &Path) -> ConfigError {
-    let ConfigError::Rule { key, rule } = &error else {
-        return error;
-    };
-    let name = key.rsplit('.').next().unwrap_or(key);
-    let found = text.lines().zip(1..).find_map(|(content, line)| {
-        let (written, _) = content.split_once('=')?;
-        let last = written.rsplit('.').next()?.trim().trim_matches('"');
-        let column = written.chars().count() - written.trim_start().chars().count() + 1;
-        (last == name).then_some((line, column))
-    });
-    match found {
-        None => error,
-        Some((line, column)) => ConfigError::Invalid {
-            file: file.to_owned(),
-            line,
-            column,
-            message: format!("{key}: {rule}"),
-        },
+impl fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.effective.table;
+        formatter.debug_tuple("Config").field(shown).finish()
     }
 }
 
-fn parse_ip(key: &'static str, text: &str) -> Result<IpAddr, ConfigError> {
-    let text = if text == "localhost" {
+fn parse_ip(config: &Config, key: &'static str, text: &str) -> Result<IpAddr, ConfigError> {
+    let address = if text == "localhost" {
         "127.0.0.1"
     } else {
         text
     };
-    text.parse().map_err(|_| ConfigError::Rule {
-        key,
-        rule: format!("must be an IP address, found {text:?}"),
+    address.parse().map_err(|_| {
+        let shown = config.shown(key, text);
+        let rule = format!("must be an IP address, found {shown:?}");
+        ConfigError::Rule { key, rule }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(text: &str) -> String {
-        Config::from_text(text, Path::new("d.toml"))
-            .unwrap_err()
-            .to_string()
-    }
-
-    #[test]
-    fn the_shipped_file_is_the_default_and_lays_over_itself() {
-        let config = Config::load(None).unwrap();
-        assert_eq!(config.traffic_manager_address().unwrap().port(), 9443);
-        assert_eq!(config.gateway_http_address().unwrap().port(), 8280);
-        assert_eq!(config.gateway_https_address().unwrap().port(), 8243);
-        assert_eq!(config.traffic_manager_url(), "https://localhost:9443");
-        Config::from_text(DEFAULT, Path::new("d.toml")).unwrap();
-    }
-
-    #[test]
-    fn the_offset_shifts_every_port() {
-        let config = Config::from_text("[server]\noffset = 10", Path::new("d.toml")).unwrap();
-        assert_eq!(config.traffic_manager_address().unwrap().port(), 9453);
-        assert_eq!(config.publisher_saver_address().unwrap().port(), 9454);
-        assert_eq!(config.gateway_management_address().unwrap().port(), 9455);
-        assert_eq!(config.gateway_http_address().unwrap().port(), 8290);
-        assert!(error("server.offset = 60000").contains("8280 + offset 60000 is above 65535"));
-    }
-
-    #[test]
-    fn an_unknown_key_is_an_error_with_the_nearest_known_one() {
-        assert_eq!(
-            error("[server]\n  ofset = 1"),
-            "d.toml:2:3: unknown key server.ofset; did you mean offset?"
-        );
-        assert_eq!(
-            error("[apim.sync_runtime_artifacts.gatway]\nx = 1"),
-            "d.toml:1:30: unknown key apim.sync_runtime_artifacts.gatway; did you mean gateway?"
-        );
-        assert!(error("zzz = 1").starts_with("d.toml:1:1: unknown key zzz; known here: "));
-    }
-
-    #[test]
-    fn a_wrong_value_is_named_with_its_place() {
-        assert_eq!(
-            error("[server]\noffset = \"one\""),
-            "d.toml:2:10: server.offset: must be a whole number, found \"one\""
-        );
-        assert!(error("[server\n").starts_with("d.toml:1:"));
-        assert!(error("[apim.event_hub]\nservice_url = \"$env{X}\"").contains("placeholders"));
-        assert!(error("[management]\nbind_address = \"0.0.0.0\"").contains("no authentication"));
-        assert_eq!(
-            error("[server]\noffset = 70000"),
-            "d.toml:2:10: server.offset: must be at most 65535, found 70000"
-        );
-        assert_eq!(
-            error("[server]\noffset = -1"),
-            "d.toml:2:10: server.offset: must not be negative, found -1"
-        );
-        assert_eq!(
-            error("\n[management]\nmax_body_size = 0"),
-            "d.toml:3:1: management.max_body_size: must be at least 1048576"
-        );
-        assert!(
-            error("[database.apim_db]\nurl = \"postgres://x\"").contains("must be sqlite:PATH")
-        );
-    }
-
-    #[test]
-    fn quoted_numbers_and_booleans_are_taken_as_wso2_writes_them() {
-        let text = "[apim.sync_runtime_artifacts.publisher]\npublish_directly_to_gateway = \"false\"\n\
-                    [apim.sync_runtime_artifacts.gateway]\nevent_waiting_time = \"5000\"";
-        let config = Config::from_text(text, Path::new("d.toml")).unwrap();
-        let gateway = &config.apim.sync_runtime_artifacts.gateway;
-        assert_eq!(gateway.event_waiting_time, 5000);
-    }
 }

@@ -4,11 +4,10 @@
 pub mod backoff;
 pub mod clock;
 pub mod config;
-mod config_document;
-mod config_sections;
 pub mod http_client;
 pub mod problem;
 pub mod process;
+pub mod secret;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;

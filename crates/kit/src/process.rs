@@ -1,6 +1,7 @@
 //! The frame of a program: configuration, logging, runtime, exit code.
 
 use std::future::Future;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,6 +24,9 @@ pub struct ProcessArguments {
     /// Added to every port, as `[server] offset`
     #[arg(long, value_name = "N")]
     pub offset: Option<u16>,
+    /// Print the configuration in effect as TOML, without its passwords, and end
+    #[arg(long)]
+    pub print_config: bool,
 }
 
 impl ProcessArguments {
@@ -39,13 +43,24 @@ impl ProcessArguments {
     }
 }
 
+/// Prints the configuration in effect as TOML on standard output, without its passwords.
+///
+/// # Errors
+/// When it cannot be written as TOML. A reader that has gone is none.
+pub fn print_config(config: &Config) -> Result<(), ConfigError> {
+    let text = config.effective()?;
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    Ok(())
+}
+
 /// Something that the user gave cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// Loads the configuration, runs the program and turns its end into an exit code: 0, 1 for a
-/// failure, 2 for a configuration that cannot be used.
+/// Loads the configuration, runs the program – or prints the configuration, if that is asked for –
+/// and turns its end into an exit code: 0, 1 for a failure, 2 for a configuration that cannot be
+/// used.
 pub fn run<F, Fut>(arguments: &ProcessArguments, program: F) -> ExitCode
 where
     F: FnOnce(Config) -> Fut,
@@ -57,6 +72,12 @@ where
         Ok(config) => config,
         Err(error) => return fail(&error.into()),
     };
+    if arguments.print_config {
+        return match print_config(&config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.into()),
+        };
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -127,5 +148,39 @@ pub fn open_data_dir(config: &Config, sharing: Sharing) -> anyhow::Result<DataDi
         Err(std::fs::TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("{shown}: cannot lock the data directory"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Program {
+        #[command(flatten)]
+        process: ProcessArguments,
+    }
+
+    fn arguments(all: &[&str]) -> ProcessArguments {
+        let all = ["program"].iter().chain(all);
+        <Program as clap::Parser>::try_parse_from(all)
+            .unwrap()
+            .process
+    }
+
+    #[test]
+    fn the_configuration_is_printed_instead_of_running_the_program() {
+        let arguments = arguments(&["--print-config", "--offset", "3"]);
+        let config = arguments.config().unwrap();
+        assert!(config.effective().unwrap().contains("offset = 3"));
+        let code = run(&arguments, |_| async { panic!("must not run") });
+        assert_eq!(code, ExitCode::SUCCESS);
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_used_is_not_printed() {
+        let arguments = arguments(&["--print-config", "--conf", "/absent/deployment.toml"]);
+        let code = run(&arguments, |_| async { panic!("must not run") });
+        assert_eq!(code, ExitCode::from(EXIT_USAGE));
     }
 }

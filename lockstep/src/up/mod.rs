@@ -64,6 +64,13 @@ pub enum BackEndChoice {
 pub async fn run(arguments: UpArguments) -> anyhow::Result<ExitCode> {
     let shutdown = kit::shutdown::on_signal()?;
     let mut config = arguments.process.config()?;
+    if arguments.process.print_config {
+        if let Some(directory) = &arguments.data_dir {
+            config.lockstep.data_dir.clone_from(directory);
+        }
+        kit::process::print_config(&config)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let temporary = (arguments.once && arguments.data_dir.is_none())
         .then(temporary_directory)
         .transpose()?;

@@ -1,12 +1,19 @@
 //! The sections of deployment.toml as types.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::Effective;
+use super::effective::url_without_credentials;
+use crate::secret::Secret;
+
 /// The whole of deployment.toml. Sections and keys are described there.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 pub struct Config {
+    #[serde(skip)]
+    pub(super) effective: Effective,
     pub server: Server,
     pub lockstep: Lockstep,
     pub management: Management,
@@ -117,8 +124,31 @@ pub struct SyncGateway {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct EventHub {
+    /// `false`: as if there were no endpoints.
+    pub enable: bool,
     pub service_url: String,
+    /// PEM file for `service_url`; empty: the platform's roots and the development authority.
     pub ca_certificate: String,
+    /// As they are written; [`Config::event_hub_endpoints`] reads them.
+    pub event_listening_endpoints: Vec<String>,
+    pub username: String,
+    pub password: Secret,
+    pub virtual_host: String,
+    /// Seconds between two frames of an idle connection; 0: none are sent.
+    pub heartbeat: u16,
+    /// Milliseconds between two looks whether an earlier endpoint is back.
+    pub failback_interval: u64,
+    pub tls: EventHubTls,
+}
+
+/// PEM files for encrypted connections to the broker.
+#[derive(Clone, Debug, Deserialize)]
+pub struct EventHubTls {
+    /// Empty: as for `service_url`.
+    pub ca_certificate: String,
+    /// Empty, as is the key: the client shows none.
+    pub client_certificate: String,
+    pub client_key: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -151,15 +181,51 @@ pub struct TrafficManager {
     pub page_size: u32,
 }
 
+/// [`Config::artifacts_database`] chooses between them.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Databases {
     pub apim_db: Database,
+    pub sync_runtime_artifacts_db: Database,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+/// A database as WSO2 names it. `driver` and `validationQuery` are accepted and have no effect.
+#[derive(Clone, Deserialize)]
 pub struct Database {
+    /// `mysql`, `mariadb`, `postgre`, `postgresql`, `postgres`, `sqlite` …; empty: the URL tells.
+    /// The store judges it.
     pub r#type: String,
+    /// A JDBC URL or `sqlite:PATH`, not read here; empty: the embedded file.
     pub url: String,
+    pub username: String,
+    pub password: Secret,
+    pub pool_options: PoolOptions,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Database")
+            .field("type", &self.r#type)
+            .field("url", &url_without_credentials(&self.url))
+            .field("username", &self.username)
+            .field("password", &self.password)
+            .field("pool_options", &self.pool_options)
+            .finish()
+    }
+}
+
+/// The keys of Tomcat's connection pool that have an effect; its others are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolOptions {
+    /// Connections at most, at least 1.
+    pub max_active: u32,
+    /// Milliseconds to wait for a free one, at least 1.
+    pub max_wait: u64,
+    /// Connections kept open, at most `max_active`.
+    pub min_idle: u32,
+    /// Whether a connection is tried before each use.
+    pub test_on_borrow: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -1,0 +1,170 @@
+//! The rules that a configuration keeps besides the types of its values.
+//!
+//! No rule shows a value, which may come from a secret; [`Config::shown`] gives what may be shown.
+
+use super::{Config, ConfigError, Database, parse_ip};
+
+type Rule = (&'static str, &'static str);
+
+fn broken((key, rule): Rule) -> ConfigError {
+    ConfigError::Rule {
+        key,
+        rule: rule.to_owned(),
+    }
+}
+
+/// Checks all of them.
+pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
+    if let Some(rule) = sections(config) {
+        return Err(broken(rule));
+    }
+    for (keys, database) in [
+        (APIM_DB, &config.database.apim_db),
+        (
+            SYNC_RUNTIME_ARTIFACTS_DB,
+            &config.database.sync_runtime_artifacts_db,
+        ),
+    ] {
+        if let Some(rule) = database_rule(keys, database) {
+            return Err(broken(rule));
+        }
+    }
+    if let Some(rule) = event_hub_rule(config)? {
+        return Err(broken(rule));
+    }
+    config.gateway_http_address()?;
+    config.gateway_https_address()?;
+    let key = "management.bind_address";
+    let address = parse_ip(config, key, &config.management.bind_address)?;
+    if !address.is_loopback() && !config.management.allow_remote_without_authentication {
+        return Err(broken((
+            key,
+            "the management interface has no authentication yet, so it listens on loopback \
+             addresses only; set allow_remote_without_authentication = true to open it anyway",
+        )));
+    }
+    Ok(())
+}
+
+fn sections(config: &Config) -> Option<Rule> {
+    let sync = &config.apim.sync_runtime_artifacts;
+    let modes = ["sync", "async"];
+    let rules = [
+        (
+            sync.publisher.artifact_saver == "DBSaver",
+            "apim.sync_runtime_artifacts.publisher.artifact_saver",
+            "unknown saver; known: DBSaver",
+        ),
+        (
+            !sync.publisher.publish_directly_to_gateway,
+            "apim.sync_runtime_artifacts.publisher.publish_directly_to_gateway",
+            "true is not available in this version; gateways pull what was published",
+        ),
+        (
+            sync.gateway.artifact_retriever == "DBRetriever",
+            "apim.sync_runtime_artifacts.gateway.artifact_retriever",
+            "unknown retriever; known: DBRetriever",
+        ),
+        (
+            modes.contains(&sync.gateway.data_retrieval_mode.as_str()),
+            "apim.sync_runtime_artifacts.gateway.data_retrieval_mode",
+            "must be \"sync\" or \"async\"",
+        ),
+        (
+            config.gateway.security.mode == "off",
+            "gateway.security.mode",
+            "only \"off\" is available in this version",
+        ),
+        (
+            config.management.max_body_size >= 1024 * 1024,
+            "management.max_body_size",
+            "must be at least 1048576",
+        ),
+        (
+            config.synapse_properties.global_timeout_interval > 0,
+            "synapse_properties.synapse.global_timeout_interval",
+            "must be at least 1",
+        ),
+        (
+            (1..=64).contains(&config.lockstep.dc.len()),
+            "lockstep.dc",
+            "must have 1 to 64 bytes",
+        ),
+    ];
+    let mut broken = rules.into_iter().filter(|(kept, ..)| !kept);
+    broken.next().map(|(_, key, rule)| (key, rule))
+}
+
+/// The keys of a database in errors.
+#[derive(Clone, Copy)]
+struct DatabaseKeys {
+    url: &'static str,
+    max_active: &'static str,
+    max_wait: &'static str,
+    min_idle: &'static str,
+}
+
+const APIM_DB: DatabaseKeys = DatabaseKeys {
+    url: "database.apim_db.url",
+    max_active: "database.apim_db.pool_options.maxActive",
+    max_wait: "database.apim_db.pool_options.maxWait",
+    min_idle: "database.apim_db.pool_options.minIdle",
+};
+const SYNC_RUNTIME_ARTIFACTS_DB: DatabaseKeys = DatabaseKeys {
+    url: "database.sync_runtime_artifacts_db.url",
+    max_active: "database.sync_runtime_artifacts_db.pool_options.maxActive",
+    max_wait: "database.sync_runtime_artifacts_db.pool_options.maxWait",
+    min_idle: "database.sync_runtime_artifacts_db.pool_options.minIdle",
+};
+
+fn database_rule(keys: DatabaseKeys, database: &Database) -> Option<Rule> {
+    let pool = &database.pool_options;
+    let r#type = database.r#type.as_str();
+    let embedded = r#type.is_empty() || r#type.eq_ignore_ascii_case("sqlite");
+    if database.url.is_empty() && (!embedded || !database.username.is_empty()) {
+        let rule = "must not be empty when type or username say that there is a database server";
+        return Some((keys.url, rule));
+    }
+    if database.url.contains(":memory:") {
+        return Some((keys.url, "must name a file that lasts"));
+    }
+    if pool.max_active == 0 {
+        return Some((keys.max_active, "must be at least 1"));
+    }
+    if pool.max_wait == 0 {
+        return Some((keys.max_wait, "must be at least 1"));
+    }
+    if pool.min_idle > pool.max_active {
+        return Some((keys.min_idle, "must not be above maxActive"));
+    }
+    None
+}
+
+fn event_hub_rule(config: &Config) -> Result<Option<Rule>, ConfigError> {
+    let hub = &config.apim.event_hub;
+    if !config.event_hub_endpoints()?.is_empty() && hub.username.is_empty() {
+        return Ok(Some((
+            "apim.event_hub.username",
+            "must not be empty when there are event_listening_endpoints",
+        )));
+    }
+    if hub.virtual_host.is_empty() {
+        let rule = "must not be empty; the usual one is \"/\"";
+        return Ok(Some(("apim.event_hub.virtual_host", rule)));
+    }
+    if hub.failback_interval == 0 {
+        let key = "apim.event_hub.failback_interval";
+        return Ok(Some((key, "must be at least 1")));
+    }
+    let together = "client_certificate and client_key belong together; one of them is empty";
+    Ok(
+        match (
+            hub.tls.client_certificate.is_empty(),
+            hub.tls.client_key.is_empty(),
+        ) {
+            (true, false) => Some(("apim.event_hub.tls.client_certificate", together)),
+            (false, true) => Some(("apim.event_hub.tls.client_key", together)),
+            _ => None,
+        },
+    )
+}
