@@ -1,4 +1,7 @@
 //! Following one label's log: pull after the cursor, then stay for what comes.
+//!
+//! Without a broker, and while it cannot be reached, the pull stays open: that is the watch
+//! stream. With a broker, events say when to pull next.
 
 use std::time::Duration;
 
@@ -9,14 +12,22 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// Lines above this are refused: an artifact has at most 64 MiB, doubled by escapes at worst.
-const MAX_LINE: usize = 160 * 1024 * 1024;
+use crate::hints::Hints;
+use crate::lines::{Lines, MAX_LINE};
+
 /// Entries are handed on at the latest when there are this many of them …
 const BATCH: usize = 256;
 /// … or artifacts of this many bytes.
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// The least wait after a stream that the server has ended.
 const AFTER_END: Duration = Duration::from_millis(500);
+/// Waits while the traffic manager has not reached what an event has announced …
+const LAG: Backoff = Backoff {
+    first: Duration::from_millis(20),
+    most: Duration::from_secs(1),
+};
+/// … which is believed for so many tries, half a minute.
+const LAG_TRIES: u32 = 35;
 
 /// Entries of one label's log, to be applied before the next ones are read.
 #[derive(Debug)]
@@ -41,10 +52,12 @@ pub struct Follower {
     pub reconcile: Duration,
     /// A stream that is silent for longer is cut.
     pub silence: Duration,
+    /// What events say of the label; `None` without a broker.
+    pub hints: Option<Hints>,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum FollowError {
+pub(crate) enum FollowError {
     #[error("{0}")]
     Transport(String),
     #[error("the traffic manager answered: {0}")]
@@ -62,42 +75,71 @@ enum FollowError {
          the database seems to be an older one"
     )]
     WentBack { found: u64, cursor: u64 },
+    #[error("an event has announced {seq}, the label log ends at {cursor}")]
+    Behind { seq: u64, cursor: u64 },
     #[error("the agent has ended")]
     Ended,
 }
 
 impl Follower {
     /// Follows until shutdown. Failures are waited out, for ever.
-    pub async fn run(self, apply: mpsc::Sender<Pulled>, shutdown: CancellationToken) {
+    pub async fn run(mut self, apply: mpsc::Sender<Pulled>, shutdown: CancellationToken) {
+        let mut hints = self.hints.take();
         let mut cursor = 0;
         let mut failures = 0_u32;
+        let mut lags = 0_u32;
         loop {
+            let announced = hints.as_mut().and_then(Hints::announced);
+            let stay = announced.is_none();
             let mut worked = false;
             let result = tokio::select! {
                 () = shutdown.cancelled() => return,
-                result = self.pull(&mut cursor, &mut worked, &apply) => result,
+                result = self.pull(stay, &mut cursor, &mut worked, &apply) => result,
+                // What comes next is said by events again, so the stream may end.
+                () = subscribed(&mut hints), if stay => Ok(()),
             };
             if worked {
                 failures = 0;
             }
-            let error = match result {
-                Ok(()) => continue,
-                Err(FollowError::Ended) => return,
-                Err(error) => error,
+            let error = match (result, announced) {
+                (Ok(()), None) => continue,
+                (Ok(()), Some(seq)) if cursor < seq && lags < LAG_TRIES => {
+                    lags += 1;
+                    FollowError::Behind { seq, cursor }
+                }
+                (Ok(()), Some(_)) => {
+                    lags = 0;
+                    tokio::select! {
+                        () = shutdown.cancelled() => return,
+                        () = hinted(&mut hints) => {}
+                        () = tokio::time::sleep(self.spread(self.reconcile)) => {}
+                    }
+                    continue;
+                }
+                (Err(FollowError::Ended), _) => return,
+                (Err(error), _) => error,
             };
-            failures += 1;
             let wait = match error {
+                FollowError::Behind { .. } => LAG.wait(lags),
                 FollowError::EndedByServer if worked => AFTER_END,
-                _ => self.backoff.wait(failures),
+                _ => {
+                    failures += 1;
+                    self.backoff.wait(failures)
+                }
             };
-            let wait = wait.mul_f64(0.75 + 0.25 * spread());
-            tracing::warn!(
-                %error,
-                label = %self.label,
-                failures,
-                wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                "the label log is not followed now, trying again"
-            );
+            let wait = self.spread(wait);
+            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            if matches!(error, FollowError::Behind { .. }) {
+                tracing::debug!(%error, label = %self.label, wait_ms, "pulling again");
+            } else {
+                tracing::warn!(
+                    %error,
+                    label = %self.label,
+                    failures,
+                    wait_ms,
+                    "the label log is not followed now, trying again"
+                );
+            }
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
@@ -105,10 +147,16 @@ impl Follower {
         }
     }
 
-    /// One pull: from the cursor to the end of the log, and on until the time is over. `worked`
-    /// tells that the log was read to its end at least once.
+    /// With jitter: gateways that act together do not act together again.
+    fn spread(&self, wait: Duration) -> Duration {
+        wait.mul_f64(0.75 + 0.25 * spread())
+    }
+
+    /// One pull: from the cursor to the end of the log; to `stay` is to go on from there until the
+    /// time is over. `worked` tells that the log was read to its end at least once.
     async fn pull(
         &self,
+        stay: bool,
         cursor: &mut u64,
         worked: &mut bool,
         apply: &mpsc::Sender<Pulled>,
@@ -123,7 +171,7 @@ impl Follower {
             .query(&[
                 ("gatewayLabel", self.label.as_str()),
                 ("after", &after),
-                ("follow", "true"),
+                ("follow", if stay { "true" } else { "false" }),
             ]);
         let answer = timeout(self.silence, request.send())
             .await
@@ -132,7 +180,7 @@ impl Follower {
         if !answer.status().is_success() {
             return Err(FollowError::Answer(kit::http_client::failure(answer).await));
         }
-        let until = Instant::now() + self.reconcile.mul_f64(0.75 + 0.25 * spread());
+        let until = Instant::now() + self.spread(self.reconcile);
         let mut bytes = answer.bytes_stream();
         let mut lines = Lines::default();
         let mut batch = Batch::default();
@@ -167,6 +215,7 @@ impl Follower {
                 Ok(Some(Err(error))) => {
                     return Err(FollowError::Transport(kit::http_client::cause(&error)));
                 }
+                Ok(None) if !stay && *worked => return Ok(()),
                 Ok(None) => return Err(FollowError::EndedByServer),
                 Err(_) if idle && Instant::now() >= until => return Ok(()),
                 Err(_) => return Err(FollowError::Silent),
@@ -212,66 +261,18 @@ impl Batch {
     }
 }
 
-/// Lines out of chunks.
-#[derive(Debug, Default)]
-struct Lines {
-    buffer: Vec<u8>,
-    /// Where the next line starts.
-    start: usize,
-    /// No line end before this.
-    searched: usize,
-}
-
-impl Lines {
-    fn push(&mut self, chunk: &[u8]) -> Result<(), FollowError> {
-        self.buffer.drain(..self.start);
-        self.searched -= self.start;
-        self.start = 0;
-        if self.buffer.len() + chunk.len() > MAX_LINE {
-            return Err(FollowError::LineTooLong);
-        }
-        self.buffer.extend_from_slice(chunk);
-        Ok(())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.start == self.buffer.len()
-    }
-
-    fn next(&mut self) -> Option<Result<&str, FollowError>> {
-        let end = self.buffer[self.searched..]
-            .iter()
-            .position(|byte| *byte == b'\n');
-        let Some(end) = end else {
-            self.searched = self.buffer.len();
-            return None;
-        };
-        let end = self.searched + end;
-        let line = &self.buffer[self.start..end];
-        self.start = end + 1;
-        self.searched = self.start;
-        Some(
-            std::str::from_utf8(line)
-                .map_err(|_| FollowError::Transport("a line is not UTF-8".into())),
-        )
+/// Returns when events can be heard.
+async fn subscribed(hints: &mut Option<Hints>) {
+    match hints {
+        Some(hints) => hints.subscribed().await,
+        None => std::future::pending().await,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_come_whole_however_they_are_cut() {
-        let mut lines = Lines::default();
-        let mut found = Vec::new();
-        for chunk in ["a", "b\nc", "", "d\n", "\nrest"] {
-            lines.push(chunk.as_bytes()).unwrap();
-            while let Some(line) = lines.next() {
-                found.push(line.unwrap().to_owned());
-            }
-        }
-        assert_eq!(found, ["ab", "cd", ""]);
-        assert!(!lines.is_empty());
+/// Returns when it is time to pull because of an event, or because events cannot be heard.
+async fn hinted(hints: &mut Option<Hints>) {
+    match hints {
+        Some(hints) => hints.hinted().await,
+        None => std::future::pending().await,
     }
 }

@@ -1,6 +1,6 @@
 //! Follows the label logs, deploys what they say, serves traffic.
 //!
-//! The files stand in the order of the flow: `follow` pulls a label's log, `sync_core` decides
+//! The files stand in the order of the flow: `hints` says when, `follow` pulls a label's log, `sync_core` decides
 //! what changes, `deploy` compiles and swaps, `deployed_set` is what answers, `report` tells the
 //! traffic manager, `data_plane` serves clients. No database here: a gateway lives without one.
 
@@ -8,6 +8,8 @@ pub mod data_plane;
 pub mod deploy;
 pub mod deployed_set;
 pub mod follow;
+pub mod hints;
+mod lines;
 mod management;
 pub mod report;
 pub mod sync_core;
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use artifact::Label;
+use events::{Bus, Subscription};
 use kit::backoff::Backoff;
 use kit::config::{Config, ConfigError};
 use kit::http_client::Trust;
@@ -29,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use data_plane::{BackEndPolicy, BackEnds, Gateway};
 use deploy::{Deployer, Progress};
 use follow::Follower;
+use hints::Listener;
 use report::Reporter;
 use sync_core::SyncCore;
 
@@ -49,13 +53,15 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Binds the ports and starts everything.
+    /// Binds the ports and starts everything. `events` say when there is something to pull; without
+    /// them the label logs' watch streams are followed.
     ///
     /// # Errors
     /// When a port is in use, a label is none, or a certificate cannot be read.
     pub fn start(
         config: &Config,
         policy: BackEndPolicy,
+        events: Option<&Bus>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         let sync = &config.apim.sync_runtime_artifacts.gateway;
@@ -97,7 +103,10 @@ impl Agent {
             started: kit::clock::now_ms(),
             messages: Arc::default(),
         };
-        let management = management::serve(config, progress.clone())?;
+        // Subscribed before the first pull: no event falls between.
+        let subscription = events.map(Bus::subscribe);
+        let counters = subscription.as_ref().map(Subscription::counters);
+        let management = management::serve(config, progress.clone(), counters)?;
         let management_address = management.address;
         let tls = kit::tls::server_config(&identity)?;
         let limits = &config.gateway.limits;
@@ -121,8 +130,12 @@ impl Agent {
                 .await
                 .context("the management interface ended")
         });
+        let listener = events.map(|_| Listener::new(&labels, &config.lockstep.dc));
+        let waiting_time = Duration::from_millis(sync.event_waiting_time);
         let (apply, pulled) = mpsc::channel(labels.len().max(1));
         for label in &labels {
+            let hints = listener.as_ref();
+            let hints = hints.and_then(|listener| listener.hints(label, waiting_time));
             let follower = Follower {
                 client: client.clone(),
                 traffic_manager: traffic_manager.clone(),
@@ -136,6 +149,7 @@ impl Agent {
                         .saturating_mul(3)
                         .max(3000),
                 ),
+                hints,
             };
             let (apply, token) = (apply.clone(), shutdown.clone());
             serving.spawn(async move {
@@ -144,6 +158,13 @@ impl Agent {
             });
         }
         drop(apply);
+        if let (Some(listener), Some(subscription)) = (listener, subscription) {
+            let token = shutdown.clone();
+            serving.spawn(async move {
+                listener.run(subscription, token).await;
+                Ok(())
+            });
+        }
         serving.spawn(async move {
             deployer.run(pulled).await;
             Ok(())

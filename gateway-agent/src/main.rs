@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use events::{AmqpBus, AmqpOptions, Bus};
 use gateway_agent::Agent;
 use gateway_agent::data_plane::BackEndPolicy;
 use kit::config::Config;
@@ -23,7 +24,9 @@ fn main() -> ExitCode {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = kit::shutdown::on_signal()?;
     let _in_use = kit::process::open_data_dir(&config, Sharing::WithOthers)?;
-    let agent = Agent::start(&config, BackEndPolicy::Real, shutdown)?;
+    let events = AmqpOptions::of(&config, "gateway-agent")?;
+    let events = events.map(|options| Bus::Amqp(AmqpBus::new(options)));
+    let agent = Agent::start(&config, BackEndPolicy::Real, events.as_ref(), shutdown)?;
     kit::process::announce(
         "gateway-agent",
         &format!(

@@ -1,7 +1,10 @@
 //! Health and readiness of the gateway.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::{App, HttpResponse, web};
+use events::Counters;
 use kit::config::Config;
 use kit::server::{Running, StartError};
 use tokio::sync::watch;
@@ -13,12 +16,15 @@ struct State {
     progress: watch::Receiver<Progress>,
     /// Async mode is ready at once.
     waits: bool,
+    /// What came from the broker; `None` without one.
+    events: Option<Arc<Counters>>,
 }
 
 /// Binds the gateway's management interface.
 pub(crate) fn serve(
     config: &Config,
     progress: watch::Receiver<Progress>,
+    events: Option<Arc<Counters>>,
 ) -> Result<Running, StartError> {
     let listener = kit::server::bind(config.gateway_management_address()?)?;
     let identity = kit::server::management_identity(config)?;
@@ -30,6 +36,7 @@ pub(crate) fn serve(
     let state = State {
         progress,
         waits: mode == "sync",
+        events,
     };
     kit::serve!(
         move || {
@@ -56,5 +63,6 @@ async fn get_ready(state: web::Data<State>) -> HttpResponse {
         "missing": progress.missing,
         "deployed": progress.deployed,
         "failed": progress.failed,
+        "events": state.events.as_ref().map(|events| events.now()),
     }))
 }

@@ -8,14 +8,14 @@ mod http;
 mod publish;
 mod relay;
 
-use events::InProcessBus;
+use events::Bus;
 use kit::config::Config;
 use kit::server::{Running, StartError};
 use store::Store;
 
 pub use http::routes;
 pub use publish::{SaveError, publish, remove};
-pub use relay::Relay;
+pub use relay::{Relay, RelayError};
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct Saver {
 
 impl Saver {
     #[must_use]
-    pub fn new(store: Store, bus: InProcessBus) -> Self {
+    pub fn new(store: Store, bus: Bus) -> Self {
         let relay = Relay::new(store.clone(), bus);
         Self { store, relay }
     }

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use events::{AmqpBus, AmqpOptions, Bus, InProcessBus};
 use kit::config::Config;
 use kit::process::{ProcessArguments, Sharing};
 use publisher_saver::Saver;
-use store::StoreOptions;
+use store::{Store, StoreOptions};
 
 /// Saves artifacts for the gateways and announces them.
 #[derive(Debug, Parser)]
@@ -31,11 +32,13 @@ fn main() -> ExitCode {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = kit::shutdown::on_signal()?;
     let _in_use = kit::process::open_data_dir(&config, Sharing::WithOthers)?;
-    let lockstep = &config.lockstep;
-    let file = config.database_file();
-    let options = StoreOptions::new(file, &lockstep.dc, lockstep.history_size);
-    let store = store::Store::open(&options, kit::clock::now_ms()).await?;
-    let saver = Saver::new(store.clone(), events::InProcessBus::new());
+    let store = Store::open(&StoreOptions::of(&config)?).await?;
+    let bus = match AmqpOptions::of(&config, "publisher-saver")? {
+        Some(options) => Bus::Amqp(AmqpBus::new(options)),
+        // Without a broker nobody of this process listens: others see what grew in the database.
+        None => Bus::InProcess(InProcessBus::new()),
+    };
+    let saver = Saver::new(store.clone(), bus);
     let running = publisher_saver::serve(&config, &saver)?;
     kit::process::announce("publisher-saver", &format!("https://{}", running.address));
     let relay = tokio::spawn(saver.relay.clone().run(shutdown.clone()));

@@ -142,7 +142,7 @@ pub async fn remove(
 ) -> Result<RemoveReport, SaveError> {
     let tenant = tenant.unwrap_or(SUPER_TENANT);
     let removed = saver.store.remove(name, version, tenant, now).await?;
-    let Some((artifact, revision, digest, labels)) = removed else {
+    let Some(removed) = removed else {
         return Err(SaveError::NotPublished {
             name: name.to_owned(),
             version: version.to_owned(),
@@ -151,11 +151,11 @@ pub async fn remove(
     };
     saver.relay.wake();
     Ok(RemoveReport {
-        api_id: artifact.api_id,
-        name: artifact.name,
-        version: artifact.version,
-        revision,
-        digest,
-        labels,
+        api_id: removed.api_id,
+        name: removed.name,
+        version: removed.version,
+        revision: removed.revision,
+        digest: removed.digest,
+        labels: removed.labels,
     })
 }

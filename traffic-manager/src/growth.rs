@@ -5,11 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use artifact::Label;
-use events::InProcessBus;
+use events::{Bus, Heard};
 use kit::backoff::{Backoff, spread};
 use store::Store;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// The newest known position of each label log; followers wait on it. Cheap to clone.
@@ -61,11 +60,12 @@ impl Growth {
     }
 }
 
-/// Asks the database for the newest positions, again and again.
+/// Asks the database for the newest positions, again and again, and at once when woken.
 pub(crate) async fn poll(
     store: Store,
     growth: Growth,
     interval: Duration,
+    woken: &Notify,
     shutdown: CancellationToken,
 ) {
     let backoff = Backoff {
@@ -91,27 +91,24 @@ pub(crate) async fn poll(
         };
         tokio::select! {
             () = shutdown.cancelled() => return,
+            () = woken.notified(), if failures == 0 => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
 }
 
-/// Takes positions from events. Missed ones are made up for by the poll.
-pub(crate) async fn listen(bus: InProcessBus, growth: Growth, shutdown: CancellationToken) {
+/// Wakes the poll with each event: what it says is looked up, not believed.
+pub(crate) async fn listen(bus: &Bus, woken: &Notify, shutdown: CancellationToken) {
     let mut events = bus.subscribe();
     loop {
-        let event = tokio::select! {
+        let heard = tokio::select! {
             () = shutdown.cancelled() => return,
-            event = events.recv() => event,
+            heard = events.next() => heard,
         };
-        match event {
-            Ok(event) => {
-                for position in &event.positions {
-                    growth.reached(&position.label, position.seq);
-                }
-            }
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return,
+        match heard {
+            Some(Heard::Event(_)) => woken.notify_one(),
+            Some(Heard::Subscribed | Heard::Lost) => {}
+            None => return,
         }
     }
 }

@@ -18,6 +18,7 @@ use artifact::Overview;
 use kit::config::Config;
 use kit::server::{Running, StartError};
 use store::{Store, StoreError};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use growth::Growth;
@@ -75,16 +76,18 @@ impl TrafficManager {
 
     /// Watches the database for growth until shutdown; events, where there are any, make it
     /// known sooner.
-    pub async fn watch(self, events: Option<events::InProcessBus>) {
+    pub async fn watch(self, events: Option<events::Bus>) {
+        let woken = Notify::new();
         let poll = growth::poll(
             self.store.clone(),
             self.growth.clone(),
             self.settings.poll,
+            &woken,
             self.shutdown.clone(),
         );
         let listen = async {
             if let Some(bus) = events {
-                growth::listen(bus, self.growth.clone(), self.shutdown.clone()).await;
+                growth::listen(&bus, &woken, self.shutdown.clone()).await;
             }
         };
         tokio::join!(poll, listen);

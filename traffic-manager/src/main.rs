@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use events::{AmqpBus, AmqpOptions, Bus};
 use kit::config::Config;
 use kit::process::{ProcessArguments, Sharing};
-use store::StoreOptions;
+use store::{Store, StoreOptions};
 use traffic_manager::TrafficManager;
 
 /// Serves the label logs to gateways and knows what each of them runs.
@@ -24,14 +25,13 @@ fn main() -> ExitCode {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = kit::shutdown::on_signal()?;
     let _in_use = kit::process::open_data_dir(&config, Sharing::WithOthers)?;
-    let lockstep = &config.lockstep;
-    let file = config.database_file();
-    let options = StoreOptions::new(file, &lockstep.dc, lockstep.history_size);
-    let store = store::Store::open(&options, kit::clock::now_ms()).await?;
+    let store = Store::open(&StoreOptions::of(&config)?).await?;
     let manager = TrafficManager::new(&config, store.clone(), shutdown.clone());
     let running = traffic_manager::serve(&config, &manager)?;
     kit::process::announce("traffic-manager", &format!("https://{}", running.address));
-    let watching = tokio::spawn(manager.watch(None));
+    let events = AmqpOptions::of(&config, "traffic-manager")?;
+    let events = events.map(|options| Bus::Amqp(AmqpBus::new(options)));
+    let watching = tokio::spawn(manager.watch(events));
     running
         .until(shutdown.clone())
         .await

@@ -65,7 +65,7 @@ impl Event {
         Self {
             api_id: announcement.api_id.clone(),
             gateway_labels: labels.map(|saved| saved.label.clone()).collect(),
-            event_id: uuid::Uuid::new_v4().to_string(),
+            event_id: event_id(announcement),
             time_stamp: announcement.time,
             event_type: match announcement.instruction {
                 Instruction::Publish => EventType::DeployApiInGateway,
@@ -142,6 +142,16 @@ fn positions(members: &Members<'_>) -> Result<Vec<SavedTo>, JsonError> {
         }
     }
     Ok(result)
+}
+
+/// The same for the same announcement, so that one that is sent again can be told from another.
+fn event_id(announcement: &Announcement) -> String {
+    let Announcement { dc, labels, .. } = announcement;
+    let name = match labels.first() {
+        Some(first) => format!("{dc}/{}/{}", first.label, first.seq),
+        None => format!("{dc}/{}/{}", announcement.api_id, announcement.time),
+    };
+    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, name.as_bytes()).to_string()
 }
 
 #[cfg(test)]

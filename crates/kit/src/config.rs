@@ -212,27 +212,31 @@ impl Config {
 
     /// The database that holds the artifacts: `[database.sync_runtime_artifacts_db]` if its `url`
     /// or `type` is given, else `[database.apim_db]`. If its `url` is empty, that is the embedded
-    /// SQLite file, [`Config::database_file`].
+    /// SQLite file, [`Config::embedded_database`].
     #[must_use]
     pub fn artifacts_database(&self) -> &Database {
+        self.named_artifacts_database().1
+    }
+
+    /// [`Config::artifacts_database`] with the key of its address.
+    #[must_use]
+    pub fn named_artifacts_database(&self) -> (&'static str, &Database) {
         let Databases {
             apim_db,
             sync_runtime_artifacts_db: own,
         } = &self.database;
         let given = !own.url.is_empty() || !own.r#type.is_empty();
-        if given { own } else { apim_db }
+        if given {
+            ("database.sync_runtime_artifacts_db.url", own)
+        } else {
+            ("database.apim_db.url", apim_db)
+        }
     }
 
-    /// The SQLite file of [`Config::artifacts_database`]: the path of its `url`, which must be
-    /// `sqlite:PATH`, or `lockstep.db` in the data directory if that is empty.
+    /// The file of the embedded database.
     #[must_use]
-    pub fn database_file(&self) -> PathBuf {
-        let url = &self.artifacts_database().url;
-        if url.is_empty() {
-            return self.lockstep.data_dir.join("lockstep.db");
-        }
-        let path = url.strip_prefix("sqlite:").unwrap_or(url);
-        PathBuf::from(path.strip_prefix("//").unwrap_or(path))
+    pub fn embedded_database(&self) -> PathBuf {
+        self.lockstep.data_dir.join("lockstep.db")
     }
 
     /// The brokers that events go through, in order of preference; none if the list is empty or

@@ -303,14 +303,16 @@ fn shown(url: &Url) -> String {
     url.to_string()
 }
 
-/// An address that could not be read, without what may be a password: everything between `//` and
-/// the last `@`, and all parameters.
+/// An address that could not be read, without what may be a password: no parameters, and nothing
+/// between the scheme and the last `@`.
 fn safe(address: &str) -> String {
     let address = address.split('?').next().unwrap_or_default();
-    match (address.split_once("//"), address.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}//{host}"),
-        _ => address.to_owned(),
-    }
+    let Some((before, host)) = address.rsplit_once('@') else {
+        return address.to_owned();
+    };
+    let before = before.strip_prefix("jdbc:").unwrap_or(before);
+    let scheme = before.split(':').next().unwrap_or_default();
+    format!("{scheme}://{host}")
 }
 
 #[cfg(test)]

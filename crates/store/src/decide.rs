@@ -132,9 +132,9 @@ impl<'a> Plan<'a> {
                 instruction: Instruction::Remove,
                 ..revision.clone()
             };
-            self.append(state, &removal, &Cow::Owned(text), &removed_from);
+            self.append(state, &removal, Cow::Owned(text), &removed_from);
         }
-        let labels = self.append(state, &revision, &Cow::Borrowed(revision.text), &added);
+        let labels = self.append(state, &revision, Cow::Borrowed(revision.text), &added);
         Ok(SaveOutcome::Saved {
             revision: revision.revision,
             digest,
@@ -154,7 +154,7 @@ impl<'a> Plan<'a> {
             .map(|(label, _)| label.clone())
             .collect();
         self.revise(state, removal.clone());
-        self.append(state, &removal, &Cow::Borrowed(removal.text), &labels)
+        self.append(state, &removal, Cow::Borrowed(removal.text), &labels)
     }
 
     fn revise(&mut self, state: &mut State, revision: Revision<'a>) {
@@ -172,7 +172,7 @@ impl<'a> Plan<'a> {
         &mut self,
         state: &mut State,
         change: &Revision<'a>,
-        text: &Cow<'a, str>,
+        text: Cow<'a, str>,
         labels: &[Label],
     ) -> Vec<SavedTo> {
         let artifact = change.artifact;

@@ -91,7 +91,11 @@ impl Dialect {
         match self {
             Self::Sqlite => "BEGIN DEFERRED",
             Self::PostgreSql => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            Self::MySql => "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+            // The session's level is READ COMMITTED, which knows no snapshot.
+            Self::MySql => {
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+                 START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+            }
         }
     }
 

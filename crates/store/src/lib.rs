@@ -25,6 +25,7 @@ mod write;
 use std::future::Future;
 use std::time::Duration;
 
+use kit::config::{Config, ConfigError};
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyPool, Row};
 use url::Url;
@@ -64,6 +65,39 @@ pub struct Store {
     read: AnyPool,
     dc: String,
     history_size: u32,
+}
+
+impl StoreOptions {
+    /// What a configuration says: `[database.sync_runtime_artifacts_db]`, else
+    /// `[database.apim_db]`, else the embedded database under the data directory.
+    ///
+    /// # Errors
+    /// [`ConfigError::Rule`] when the database's address cannot be used.
+    pub fn of(config: &Config) -> Result<Self, ConfigError> {
+        let (key, said) = config.named_artifacts_database();
+        let database = if said.url.is_empty() {
+            Database::file(&config.embedded_database())
+        } else {
+            let password = said.password.expose();
+            Database::parse(&said.r#type, &said.url, &said.username, password)
+        };
+        let mut database = database.map_err(|error| ConfigError::Rule {
+            key,
+            rule: error.to_string(),
+        })?;
+        let pool = &said.pool_options;
+        database.pool = PoolOptions {
+            max: pool.max_active,
+            min: pool.min_idle,
+            wait: Duration::from_millis(pool.max_wait),
+            test: pool.test_on_borrow,
+        };
+        Ok(Self {
+            database,
+            dc: config.lockstep.dc.clone(),
+            history_size: config.lockstep.history_size,
+        })
+    }
 }
 
 impl Store {

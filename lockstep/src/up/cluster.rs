@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use actix_web::App;
 use anyhow::Context;
 use artifact::{DEFAULT_LABEL, Label};
-use events::InProcessBus;
+use events::{AmqpBus, AmqpOptions, Bus, InProcessBus};
 use gateway_agent::Agent;
 use gateway_agent::data_plane::BackEndPolicy;
 use gateway_agent::deploy::Progress;
@@ -69,11 +69,12 @@ impl Cluster {
         choice: BackEndChoice,
         shutdown: CancellationToken,
     ) -> anyhow::Result<(Self, Parts)> {
-        let lockstep = &config.lockstep;
-        let file = config.database_file();
-        let options = StoreOptions::new(file, &lockstep.dc, lockstep.history_size);
-        let store = Store::open(&options, kit::clock::now_ms()).await?;
-        let bus = InProcessBus::new();
+        let store = Store::open(&StoreOptions::of(config)?).await?;
+        let broker =
+            AmqpOptions::of(config, "lockstep")?.map(|options| Bus::Amqp(AmqpBus::new(options)));
+        let bus = broker
+            .clone()
+            .unwrap_or_else(|| Bus::InProcess(InProcessBus::new()));
         let saver = Saver::new(store.clone(), bus.clone());
         let control_ends = CancellationToken::new();
         let manager = TrafficManager::new(config, store, control_ends.clone());
@@ -112,7 +113,8 @@ impl Cluster {
         };
         for index in 0..gateways {
             let config = gateway_config(config, index, &management_url, &authority)?;
-            let agent = Agent::start(&config, policy, parts.gateways_end.child_token())?;
+            let ends = parts.gateways_end.child_token();
+            let agent = Agent::start(&config, policy, broker.as_ref(), ends)?;
             cluster.gateways.push(Gateway {
                 id: agent.id.clone(),
                 label: label(index)?,

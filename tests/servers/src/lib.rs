@@ -5,7 +5,8 @@
 //! those of other test programs included; `./test` ends it. Each test takes a database or a topic
 //! of its own there. A test that pauses or kills a server starts one for itself.
 
-#![allow(clippy::print_stderr)]
+// Part of tests: what fails here fails the test.
+#![allow(clippy::expect_used, clippy::panic)]
 
 mod container;
 mod shared;

@@ -134,6 +134,7 @@ pub struct EventHub {
     pub username: String,
     pub password: Secret,
     pub virtual_host: String,
+    pub topic: String,
     /// Seconds between two frames of an idle connection; 0: none are sent.
     pub heartbeat: u16,
     /// Milliseconds between two looks whether an earlier endpoint is back.

@@ -80,7 +80,11 @@ pub(super) async fn remove_leaves_tombstones_and_frees_name_and_context(fixture:
     let removed = store.remove("a", "1", "carbon.super", 20).await.unwrap();
     let removed = removed.unwrap();
     assert_eq!(
-        (removed.name.as_str(), removed.revision, removed.labels.len()),
+        (
+            removed.name.as_str(),
+            removed.revision,
+            removed.labels.len()
+        ),
         ("a", 2, 2)
     );
     assert_eq!(log(store, "L1").await, [(2, "a".into(), Remove, 2)]);

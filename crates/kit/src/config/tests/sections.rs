@@ -88,25 +88,17 @@ fn a_rule_is_placed_at_its_key_or_its_section() {
 
 #[test]
 fn artifacts_are_in_the_database_of_their_own_if_there_is_one() {
-    let chosen = |text: &str| {
-        let config = config(text);
-        let url = config.artifacts_database().url.clone();
-        (url, config.database_file().display().to_string())
-    };
-    let embedded = "lockstep-data/lockstep.db".to_owned();
+    let chosen = |text: &str| config(text).artifacts_database().url.clone();
     let apim = "[database.apim_db]\ntype = \"sqlite\"\nurl = \"sqlite:apim.db\"\n";
-    assert_eq!(chosen(""), (String::new(), embedded.clone()));
-    assert_eq!(chosen(apim), ("sqlite:apim.db".into(), "apim.db".into()));
+    assert_eq!(chosen(""), "");
+    assert_eq!(chosen(apim), "sqlite:apim.db");
     let own = format!("{apim}[database.sync_runtime_artifacts_db]\n");
     let with_url = format!("{own}url = \"sqlite://own.db\"");
-    assert_eq!(
-        chosen(&with_url),
-        ("sqlite://own.db".into(), "own.db".into())
-    );
+    assert_eq!(chosen(&with_url), "sqlite://own.db");
     let with_type = format!("{own}type = \"sqlite\"");
-    assert_eq!(chosen(&with_type), (String::new(), embedded));
+    assert_eq!(chosen(&with_type), "");
     let with_neither = format!("{own}password = \"unused\"");
-    assert_eq!(chosen(&with_neither).0, "sqlite:apim.db");
+    assert_eq!(chosen(&with_neither), "sqlite:apim.db");
 }
 
 #[test]
