@@ -1,6 +1,7 @@
-//! The operator's command: up, publish, remove, list.
+//! The operator's command: up, publish, remove, list, db.
 
 pub mod control;
+pub mod db;
 pub mod forget;
 pub mod list;
 pub mod print;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lockstep::{forget, list, publish, remove, sample_back_end, up};
+use lockstep::{db, forget, list, publish, remove, sample_back_end, up};
 
 /// Keeps every API gateway in step with what was published.
 #[derive(Debug, Parser)]
@@ -21,6 +21,7 @@ enum Command {
     Remove(remove::RemoveArguments),
     List(list::ListArguments),
     Forget(forget::ForgetArguments),
+    Db(db::DbArguments),
     /// Run only the sample back end, which answers any request with what it got
     BackEnd {
         /// Port on 127.0.0.1
@@ -56,6 +57,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Remove(arguments) => remove::run(arguments).await,
         Command::List(arguments) => list::run(arguments).await,
         Command::Forget(arguments) => forget::run(arguments).await,
+        Command::Db(arguments) => Box::pin(db::run(arguments)).await,
         Command::BackEnd { port } => {
             let shutdown = kit::shutdown::on_signal()?;
             let listener = kit::server::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;

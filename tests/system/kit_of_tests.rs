@@ -12,6 +12,7 @@ use kit::http_client::Trust;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How long any condition may take before the test fails. Nothing waits for it in vain.
@@ -139,6 +140,8 @@ pub async fn run(name: &str, arguments: &[&str]) -> Finished {
 pub struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    /// Reads on, so that the program never waits for a reader of its log.
+    log: JoinHandle<String>,
     pub printed: String,
 }
 
@@ -155,9 +158,16 @@ impl Running {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut stderr = child.stderr.take().unwrap();
+        let log = tokio::spawn(async move {
+            let mut text = Vec::new();
+            let _ = stderr.read_to_end(&mut text).await;
+            String::from_utf8_lossy(&text).into_owned()
+        });
         Self {
             child,
             lines,
+            log,
             printed: String::new(),
         }
     }
@@ -184,12 +194,9 @@ impl Running {
         }
     }
 
+    /// What the program has logged; to be asked for once it has ended.
     async fn stderr(&mut self) -> String {
-        let mut text = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            let _ = stderr.read_to_string(&mut text).await;
-        }
-        text
+        (&mut self.log).await.unwrap()
     }
 
     /// Ctrl-C; returns the exit code.
@@ -200,6 +207,11 @@ impl Running {
     /// kill -9.
     pub async fn kill(self) {
         self.signal("-KILL").await;
+    }
+
+    /// kill -9, without a look at what it has said.
+    pub async fn kill_now(&mut self) {
+        self.child.kill().await.unwrap();
     }
 
     async fn signal(mut self, signal: &str) -> i32 {

@@ -9,11 +9,14 @@
     clippy::print_stdout
 )]
 
+mod announcing;
 mod bad_input;
 mod corpus;
 mod dependencies;
+mod event_paths;
 mod kit_of_tests;
 mod label_log;
+mod nodes;
 mod processes;
 mod publish;
 mod serving;

@@ -100,6 +100,8 @@ macro_rules! serve {
         match listener.local_addr().and_then(|address| {
             actix_web::HttpServer::new($app)
                 .workers(2)
+                // Answers and pushed entries leave at once, not with the next acknowledgement.
+                .tcp_nodelay(true)
                 .disable_signals()
                 .shutdown_timeout(5)
                 .listen_rustls_0_23(listener, tls)

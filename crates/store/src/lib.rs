@@ -108,7 +108,6 @@ impl Store {
     /// [`StoreError::NewerSchema`] when a newer version of Lockstep has written it.
     pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
         let database = &options.database;
-        sqlx::any::install_default_drivers();
         if !database.ignored_parameters().is_empty() {
             tracing::warn!(
                 %database,

@@ -24,7 +24,10 @@ impl Database {
     /// # Errors
     /// [`StoreError::Open`] when it cannot be reached or is no database.
     pub async fn status(&self) -> Result<SchemaStatus, StoreError> {
-        let mut connection = connect(self).await?;
+        if self.path().is_some_and(|file| !file.exists()) {
+            return Ok(self.status_at(0));
+        }
+        let mut connection = connect(self, false).await?;
         let version = version(self, &mut connection).await;
         connection.close().await.ok();
         Ok(self.status_at(version?))
@@ -46,7 +49,7 @@ impl Database {
     /// [`StoreError::NewerSchema`] when a newer version of Lockstep has written it; when a script
     /// fails, with its name.
     pub async fn migrate(&self) -> Result<SchemaStatus, StoreError> {
-        let mut connection = connect(self).await?;
+        let mut connection = connect(self, true).await?;
         let applied = self.migrate_on(&mut connection).await;
         connection.close().await.ok();
         applied
@@ -100,11 +103,13 @@ impl Database {
     }
 }
 
-async fn connect(database: &Database) -> Result<AnyConnection, StoreError> {
+/// Connects outside of any pool. A file that is not there is made only if `make` says so.
+async fn connect(database: &Database, make: bool) -> Result<AnyConnection, StoreError> {
+    sqlx::any::install_default_drivers();
     let failed = |error| StoreError::open(database, error);
     let mut url = database.url();
     if database.path().is_some() {
-        url.set_query(Some("mode=rwc"));
+        url.set_query(Some(if make { "mode=rwc" } else { "mode=rw" }));
     }
     let connect = async {
         let mut connection = AnyConnectOptions::from_url(&url)?.connect().await?;

@@ -81,7 +81,7 @@ impl Own {
     }
 }
 
-/// Starts a container. `role` is its label, by which `./test` finds it.
+/// Starts a container, with labels by which `./test` finds it.
 pub(crate) async fn start(
     kind: Kind,
     tls: Option<&Path>,
@@ -107,7 +107,8 @@ pub(crate) async fn start(
     let mut request = GenericImage::new(name, tag)
         .with_cmd(command)
         .with_network("host")
-        .with_label(LABEL, format!("{role} {}", root()));
+        .with_label("org.lockstep.tests.role", role)
+        .with_label("org.lockstep.tests.root", root()?);
     if let Some(tls) = tls {
         request = request.with_mount(Mount::bind_mount(tls.display().to_string(), "/tls"));
     }
@@ -119,17 +120,15 @@ pub(crate) async fn start(
     Ok((server, container))
 }
 
-/// The label of all containers of tests; its value names the role and the project's directory.
-pub(crate) const LABEL: &str = "org.lockstep.tests";
-
-/// The project's directory.
-pub(crate) fn root() -> &'static str {
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../..")
+/// The project's directory, as `./test` has it in its `PWD`.
+pub(crate) fn root() -> anyhow::Result<String> {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?;
+    Ok(root.display().to_string())
 }
 
 /// The image's name; made if it is not there.
 fn image() -> anyhow::Result<String> {
-    let script = format!("{}/tests/images/build", root());
+    let script = format!("{}/tests/images/build", root()?);
     let built = Command::new(&script).output().context(script)?;
     ensure!(
         built.status.success(),

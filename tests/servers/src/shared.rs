@@ -18,7 +18,7 @@ struct Running {
 }
 
 pub(crate) async fn server(kind: Kind) -> anyhow::Result<Server> {
-    let directory = PathBuf::from(root()).join("target/test-servers");
+    let directory = PathBuf::from(root()?).join("target/test-servers");
     std::fs::create_dir_all(&directory)?;
     // One at a time, across test programs and their threads.
     let path = directory.join(format!("{kind}.lock"));

@@ -24,7 +24,7 @@ fn event(n: u64) -> Event {
         name: "ä <&> \u{1f600}".into(),
         version: "1.0.0".into(),
         tenant_domain: "carbon.super".into(),
-        instruction: if n % 2 == 0 {
+        instruction: if n.is_multiple_of(2) {
             Instruction::Publish
         } else {
             Instruction::Remove
