@@ -3,11 +3,10 @@
 
 use std::collections::HashMap;
 
-use artifact::{Artifact, ArtifactResult, Finding, Outcome, PublishItem, Severity};
+use artifact::{
+    Artifact, ArtifactResult, Finding, MAX_ARTIFACT_BYTES, Outcome, PublishItem, Severity,
+};
 use synapse::xml::{Limits, read};
-
-/// Above this an artifact is refused: the blob columns of all databases hold as much.
-pub const MAX_ARTIFACT_BYTES: usize = 64 * 1024 * 1024;
 
 /// An artifact that may be saved.
 #[derive(Clone, Debug)]

@@ -32,7 +32,12 @@ pub(crate) fn health_routes(app: &mut web::ServiceConfig, saver: &Saver) {
 
 async fn get_ready(saver: web::Data<Saver>) -> Result<HttpResponse, Problem> {
     let waiting = saver.store.outbox_length().await.map_err(problem)?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({"ready": true, "outbox": waiting})))
+    let state = serde_json::json!({
+        "ready": true,
+        "outbox": waiting,
+        "announced": saver.relay.sent(),
+    });
+    Ok(HttpResponse::Ok().json(state))
 }
 
 async fn post_publish(

@@ -12,6 +12,9 @@ use crate::gson;
 /// The tenant of everything that names no other.
 pub const SUPER_TENANT: &str = "carbon.super";
 
+/// Above this an artifact is refused: the blob columns of all databases hold as much.
+pub const MAX_ARTIFACT_BYTES: usize = 64 * 1024 * 1024;
+
 /// The runtime description of one API, the `GatewayAPIDTO` of API Manager 3.2.0.
 ///
 /// Members that only later versions know (`revision`, `graphQLSchema`, `vhosts` …) are kept in

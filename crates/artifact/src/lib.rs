@@ -10,7 +10,9 @@ mod publish;
 mod status;
 
 pub use digest::{Digest, DigestError};
-pub use gateway_api::{Artifact, ArtifactError, Content, Credential, SUPER_TENANT, derive_api_id};
+pub use gateway_api::{
+    Artifact, ArtifactError, Content, Credential, MAX_ARTIFACT_BYTES, SUPER_TENANT, derive_api_id,
+};
 pub use label::{DEFAULT_LABEL, Label, LabelError};
 pub use label_log::{Announcement, Instruction, LabelLogEntry, LogLine, LogLineError};
 pub use publish::{

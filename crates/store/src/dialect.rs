@@ -4,6 +4,9 @@ use sqlx::{AnyConnection, Connection, Executor};
 
 use crate::Dialect;
 
+/// MySQL's limit for a statement with its arguments, bytes.
+pub(crate) const MAX_PACKET: &str = "SELECT CAST(@@max_allowed_packet AS SIGNED)";
+
 /// A script of `dbscripts/`: the schema version that it makes, its name and its text.
 #[derive(Clone, Copy, Debug)]
 pub struct Script {

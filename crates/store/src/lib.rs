@@ -129,13 +129,32 @@ impl Store {
                 (pool.clone(), pool)
             }
         };
-        Ok(Self {
+        let store = Self {
             database: database.clone(),
             write,
             read,
             dc: options.dc.clone(),
             history_size: options.history_size.max(1),
-        })
+        };
+        store.warn_of_small_packets().await?;
+        Ok(store)
+    }
+
+    /// A MySQL server refuses artifacts above its limit for a packet; one that is lower than the
+    /// largest artifact is worth knowing before.
+    async fn warn_of_small_packets(&self) -> Result<(), StoreError> {
+        if self.database.dialect() != Dialect::MySql {
+            return Ok(());
+        }
+        let bytes = self.count(dialect::MAX_PACKET).await?;
+        if bytes < artifact::MAX_ARTIFACT_BYTES as u64 {
+            tracing::warn!(
+                database = %self.database,
+                bytes,
+                "the server refuses artifacts above its max_allowed_packet"
+            );
+        }
+        Ok(())
     }
 
     /// Id of the data center whose label logs this store writes.
