@@ -2,7 +2,7 @@
 
 use test_servers::{Kind, Own};
 
-use super::kit_of_tests::eventually;
+use super::kit_of_tests::{eventually, free_ports, run};
 use super::nodes::{Ground, Nodes};
 
 async fn watch_stream() -> Option<Ground> {
@@ -52,6 +52,10 @@ async fn what_is_published_is_served_until_it_is_removed(ground: &Ground) {
     // No pull without a reason: the event alone has to be one.
     let nodes = Nodes::start(ground, "reconcile_interval = 3600000\n").await;
     let (one, two) = tokio::join!(nodes.gateway(), nodes.gateway());
+    if ground.broker.is_some() {
+        nodes.heard(&one, "subscribed", 1).await;
+        nodes.heard(&two, "subscribed", 1).await;
+    }
     for n in 0..20 {
         nodes.publish(&format!("api{n}"), "first").await.unwrap();
     }
@@ -65,10 +69,10 @@ async fn what_is_published_is_served_until_it_is_removed(ground: &Ground) {
                 .answers(gateway, &format!("api{n}"), 200, "first")
                 .await;
         }
-        let events = &nodes.state(gateway).await["events"];
         if ground.broker.is_some() {
-            assert_eq!(events["events"], 22, "{events}");
+            nodes.heard(gateway, "events", 22).await;
         } else {
+            let events = &nodes.state(gateway).await["events"];
             assert!(events.is_null(), "{events}");
         }
     }
@@ -118,14 +122,7 @@ async fn while_the_broker_is_dead_gateways_follow_the_watch_stream() {
     };
     let nodes = Nodes::start(&ground, "reconcile_interval = 3600000\n").await;
     let gateway = nodes.gateway().await;
-    let subscribed = async |count: u64| {
-        eventually("the gateway is subscribed", || async {
-            let state = nodes.state(&gateway).await;
-            (state["events"]["subscribed"] == count).then_some(())
-        })
-        .await;
-    };
-    subscribed(1).await;
+    nodes.heard(&gateway, "subscribed", 1).await;
     nodes.publish("a", "one").await.unwrap();
     nodes.answers(&gateway, "a", 200, "one").await;
     own.kill().await;
@@ -136,7 +133,7 @@ async fn while_the_broker_is_dead_gateways_follow_the_watch_stream() {
     let other = nodes.gateway().await;
     nodes.answers(&other, "a", 200, "two").await;
     own.restart().await;
-    subscribed(2).await;
+    nodes.heard(&gateway, "subscribed", 2).await;
     eventually("the outbox is empty", || async {
         (nodes.outbox().await? == 0).then_some(())
     })
@@ -144,4 +141,81 @@ async fn while_the_broker_is_dead_gateways_follow_the_watch_stream() {
     nodes.publish("a", "three").await.unwrap();
     nodes.answers(&gateway, "a", 200, "three").await;
     nodes.answers(&other, "a", 200, "three").await;
+}
+
+/// Everything in one process, on servers.
+#[tokio::test]
+async fn up_runs_on_postgresql_and_a_broker() {
+    let Some(ground) = broker_and_postgresql().await else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let conf = free_ports(directory.path(), &ground.toml());
+    let arguments = ["up", "--once", "--conf", conf.to_str().unwrap()];
+    let first = run("lockstep", &arguments).await;
+    assert_eq!(first.code, 0, "{first:?}");
+    assert!(first.stdout.contains("Publishing the samples"), "{first:?}");
+    // The database has them; nothing is published again.
+    let second = run("lockstep", &arguments).await;
+    assert_eq!(second.code, 0, "{second:?}");
+    assert!(second.stdout.contains("published already"), "{second:?}");
+    let printed = run(
+        "lockstep",
+        &["up", "--print-config", "--conf", conf.to_str().unwrap()],
+    )
+    .await;
+    assert!(printed.stdout.contains("jdbc:postgresql://"), "{printed:?}");
+    assert!(
+        printed.stdout.contains("password = \"********\""),
+        "{printed:?}"
+    );
+}
+
+/// `lockstep db` on each server, by the address that WSO2's nodes have.
+#[tokio::test]
+async fn the_schema_is_looked_at_and_brought_up_to_date_by_command() {
+    for kind in [Kind::PostgreSql, Kind::MariaDb] {
+        let Some(server) = test_servers::shared(kind, "lockstep db").await else {
+            return;
+        };
+        let url = server.jdbc_url(&server.new_database().await);
+        let (user, password) = server.credentials();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("password");
+        std::fs::write(&file, format!("{password}\n")).unwrap();
+        let db = async |command: &str, more: &[&str]| {
+            let file = file.to_str().unwrap();
+            let mut all = vec!["db", command, "--url", &url, "--username", user];
+            all.extend(["--password-file", file]);
+            all.extend(more);
+            run("lockstep", &all).await
+        };
+        let status = db("status", &["--json"]).await;
+        assert_eq!((status.code, &status.json()["version"]), (1, &0.into()));
+        let migrated = db("migrate", &[]).await;
+        assert_eq!(migrated.code, 0, "{migrated:?}");
+        assert!(migrated.stdout.contains("applied: "), "{migrated:?}");
+        assert!(
+            db("migrate", &[])
+                .await
+                .stdout
+                .contains("was up to date already")
+        );
+        let status = db("status", &["--json"]).await;
+        assert_eq!(status.code, 0, "{status:?}");
+        assert_eq!(status.json()["pending"], serde_json::json!([]));
+        let wrong = run(
+            "lockstep",
+            &["db", "status", "--url", &url, "--username", user],
+        )
+        .await;
+        assert_eq!(wrong.code, 1, "{wrong:?}");
+    }
+    let usage = run(
+        "lockstep",
+        &["db", "migrate", "--url", "jdbc:oracle:thin:@h/x"],
+    )
+    .await;
+    assert_eq!(usage.code, 2, "{usage:?}");
+    assert!(usage.stderr.contains("not spoken here"), "{usage:?}");
 }

@@ -36,7 +36,13 @@ impl Ground {
     }
 
     /// The lines of deployment.toml.
-    fn toml(&self) -> String {
+    pub fn toml(&self) -> String {
+        let mut text = format!("[apim.event_hub]\n{}", self.event_hub());
+        text += &self.database_toml();
+        text
+    }
+
+    fn database_toml(&self) -> String {
         let mut text = String::new();
         if let Some((server, name)) = &self.database {
             let (user, password) = server.credentials();
@@ -92,7 +98,7 @@ impl Nodes {
                     max_retry_duration = 500\n";
         let conf = free_ports(
             directory.path(),
-            &format!("{event_hub}{sync}{more}{}", ground.toml()),
+            &format!("{event_hub}{sync}{more}{}", ground.database_toml()),
         );
         let text = std::fs::read_to_string(&conf).unwrap();
         let text = text
@@ -166,6 +172,15 @@ impl Nodes {
         let url = format!("{}/readyz", gateway.management);
         let answer = self.client.get(&url).send().await.unwrap();
         answer.json().await.unwrap()
+    }
+
+    /// Waits until the gateway has counted so many of `what` from the broker.
+    pub async fn heard(&self, gateway: &Gateway, what: &str, least: u64) {
+        eventually(&format!("{least} {what} counted"), || async {
+            let counted = self.state(gateway).await["events"][what].as_u64()?;
+            (counted >= least).then_some(())
+        })
+        .await;
     }
 
     /// Publishes an API that answers `text`; `None` when it was not reported as saved.
