@@ -21,6 +21,8 @@ const BATCH: usize = 256;
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// The least wait after a stream that the server has ended.
 const AFTER_END: Duration = Duration::from_millis(500);
+/// The least wait after a failure when events come in.
+const AFTER_NEWS: Duration = Duration::from_secs(1);
 /// Waits while the traffic manager has not reached what an event has announced …
 const LAG: Backoff = Backoff {
     first: Duration::from_millis(20),
@@ -88,6 +90,8 @@ impl Follower {
         let mut cursor = 0;
         let mut failures = 0_u32;
         let mut lags = 0_u32;
+        // What an event has announced and the traffic manager has not reached in time.
+        let mut disbelieved = 0;
         loop {
             let announced = hints.as_mut().and_then(Hints::announced);
             let stay = announced.is_none();
@@ -103,11 +107,14 @@ impl Follower {
             }
             let error = match (result, announced) {
                 (Ok(()), None) => continue,
-                (Ok(()), Some(seq)) if cursor < seq && lags < LAG_TRIES => {
+                (Ok(()), Some(seq)) if cursor < seq && seq != disbelieved && lags < LAG_TRIES => {
                     lags += 1;
                     FollowError::Behind { seq, cursor }
                 }
-                (Ok(()), Some(_)) => {
+                (Ok(()), Some(seq)) => {
+                    if cursor < seq {
+                        disbelieved = seq;
+                    }
                     lags = 0;
                     tokio::select! {
                         () = shutdown.cancelled() => return,
@@ -140,8 +147,14 @@ impl Follower {
                     "the label log is not followed now, trying again"
                 );
             }
+            // An event is news: whoever sent it has got through, so the next try may succeed.
+            let news = async {
+                tokio::time::sleep(AFTER_NEWS).await;
+                hinted(&mut hints).await;
+            };
             tokio::select! {
                 () = shutdown.cancelled() => return,
+                () = news => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -217,7 +230,7 @@ impl Follower {
                 }
                 Ok(None) if !stay && *worked => return Ok(()),
                 Ok(None) => return Err(FollowError::EndedByServer),
-                Err(_) if idle && Instant::now() >= until => return Ok(()),
+                Err(_) if idle && *worked && Instant::now() >= until => return Ok(()),
                 Err(_) => return Err(FollowError::Silent),
             }
         }

@@ -18,7 +18,7 @@ struct Hint {
     subscribed: bool,
     /// Rises with each event and each subscription.
     count: u64,
-    /// The newest position announced in this gateway's data center.
+    /// The newest position announced in this gateway's data center since it was subscribed.
     seq: u64,
 }
 
@@ -97,7 +97,11 @@ impl Listener {
             };
             match heard {
                 Some(heard) => self.tell(&heard),
-                None => return,
+                // Nothing will be heard any more: the watch stream has to do.
+                None => {
+                    self.tell(&Heard::Lost);
+                    std::future::pending::<()>().await;
+                }
             }
         }
     }
@@ -109,8 +113,11 @@ impl Listener {
                 let subscribed = *heard == Heard::Subscribed;
                 for label in self.labels.values() {
                     label.send_modify(|hint| {
-                        hint.subscribed = subscribed;
-                        hint.count += 1;
+                        *hint = Hint {
+                            subscribed,
+                            count: hint.count + 1,
+                            seq: 0,
+                        }
                     });
                 }
             }

@@ -41,13 +41,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let saver = Saver::new(store.clone(), bus);
     let running = publisher_saver::serve(&config, &saver)?;
     kit::process::announce("publisher-saver", &format!("https://{}", running.address));
-    let relay = tokio::spawn(saver.relay.clone().run(shutdown.clone()));
-    running
-        .until(shutdown.clone())
-        .await
-        .context("the publish interface ended")?;
-    shutdown.cancel();
-    relay.await.context("the relay ended")?;
+    let mut relay = tokio::spawn(saver.relay.clone().run(shutdown.clone()));
+    tokio::select! {
+        served = running.until(shutdown.clone()) => {
+            served.context("the publish interface ended")?;
+            shutdown.cancel();
+            relay.await.context("the relay ended")?;
+        }
+        ended = &mut relay => {
+            ended.context("the relay ended")?;
+        }
+    }
     store.close().await;
     Ok(())
 }

@@ -17,8 +17,8 @@ use super::nodes::{Ground, Nodes};
 /// Position and digest, which together name a change.
 type Change = (u64, String);
 
-/// Hears all events of the ground's topic, as a gateway would.
-fn collect(ground: &Ground) -> Arc<Mutex<BTreeSet<Change>>> {
+/// Hears all events of the ground's topic, as a gateway would; subscribed on return.
+async fn collect(ground: &Ground) -> Arc<Mutex<BTreeSet<Change>>> {
     let (server, topic) = ground.broker.clone().unwrap();
     let (username, password) = server.credentials();
     let bus = Bus::Amqp(AmqpBus::new(AmqpOptions {
@@ -27,7 +27,7 @@ fn collect(ground: &Ground) -> Arc<Mutex<BTreeSet<Change>>> {
         password: Secret::new(password),
         virtual_host: "/".into(),
         topic,
-        heartbeat: 2,
+        heartbeat: 60,
         failback: Duration::from_secs(60),
         tls: AmqpTls::default(),
         name: "collector".into(),
@@ -35,6 +35,7 @@ fn collect(ground: &Ground) -> Arc<Mutex<BTreeSet<Change>>> {
     let heard: Arc<Mutex<BTreeSet<Change>>> = Arc::default();
     let into = Arc::clone(&heard);
     let mut subscription = bus.subscribe();
+    while subscription.next().await != Some(Heard::Subscribed) {}
     tokio::spawn(async move {
         while let Some(said) = subscription.next().await {
             if let Heard::Event(event) = said {
@@ -114,7 +115,7 @@ impl Random {
 /// 200 saves of an API each; the saver is killed at random points, ten times.
 async fn killed_at_random_points(ground: Option<Ground>) {
     let Some(ground) = ground else { return };
-    let heard = collect(&ground);
+    let heard = collect(&ground).await;
     let mut nodes = Nodes::start(&ground, "").await;
     let mut random = Random::new();
     let mut next_kill = random.below(20);
@@ -201,7 +202,7 @@ async fn a_broker_that_hangs_and_dies_costs_nothing_but_delay() {
     own.kill().await;
     save(300..400).await;
     own.restart().await;
-    let heard = collect(&ground);
+    let heard = collect(&ground).await;
     save(400..500).await;
     eventually("the outbox is empty", || async {
         (nodes.outbox().await? == 0).then_some(())

@@ -32,7 +32,7 @@ pub struct AmqpOptions {
     pub virtual_host: String,
     /// Routing key of the events (`notification`).
     pub topic: String,
-    /// Seconds, 0 for none.
+    /// Seconds, 0 for what the broker proposes.
     pub heartbeat: u16,
     /// How often it is tried to get back to an endpoint that is preferred.
     pub failback: Duration,
@@ -44,7 +44,7 @@ pub struct AmqpOptions {
 /// PEM files for endpoints with TLS.
 #[derive(Clone, Debug, Default)]
 pub struct AmqpTls {
-    /// Trusted besides the platform's roots.
+    /// Trusted alone; without it the platform's roots.
     pub ca_certificate: Option<PathBuf>,
     /// Certificate chain and key that the broker is shown.
     pub client: Option<(PathBuf, PathBuf)>,

@@ -9,6 +9,11 @@ use tracing_subscriber::EnvFilter;
 pub fn init(default: &str) {
     let filter =
         EnvFilter::try_from_env("LOCKSTEP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    // The broker's client would log messages with their content, and at its finest the password.
+    let filter = match "lapin=error".parse() {
+        Ok(cap) => filter.add_directive(cap),
+        Err(_) => filter,
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -118,6 +118,38 @@ pub fn server_config(identity: &Identity) -> Result<ServerConfig, TlsError> {
     Ok(config)
 }
 
+/// A client's TLS set-up: servers are vouched for by the authorities in `ca` and nobody else, or
+/// without it by the platform's; `client` are the PEM files of the certificate chain and the key
+/// that the server is shown.
+///
+/// # Errors
+/// When a file cannot be read, with its name, or the platform has no authorities.
+pub fn client_config(
+    ca: Option<&Path>,
+    client: Option<(&Path, &Path)>,
+) -> Result<rustls::ClientConfig, TlsError> {
+    let provider = provider();
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let builder = match ca {
+        Some(file) => builder.with_root_certificates(roots(file)?),
+        None => {
+            let verifier = rustls_platform_verifier::Verifier::new(provider)?;
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+        }
+    };
+    match client {
+        None => Ok(builder.with_no_client_auth()),
+        Some((certificate, key)) => {
+            let chain = certificates(certificate)?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, error))?;
+            Ok(builder.with_client_auth_cert(chain, key)?)
+        }
+    }
+}
+
 /// The certificates of a PEM file; an empty file is an error.
 pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain = CertificateDer::pem_file_iter(file)

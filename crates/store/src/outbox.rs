@@ -16,21 +16,22 @@ pub struct OutboxRow {
 }
 
 impl Store {
-    /// Claims up to `limit` of the oldest announcements for `lease` milliseconds. A claim that is
-    /// not followed by [`Store::mark_announced`] ends with its lease: another relay takes over.
+    /// Claims up to `limit` of the oldest announcements that are free at `now`, `until` a later
+    /// moment. A claim that is not followed by [`Store::mark_announced`] ends then: another relay
+    /// takes over.
     ///
     /// Several relays share the work, but an API whose oldest announcement is somebody else's is
     /// left to that one: announcements of one API leave in the order of its saves.
     pub async fn claim_outbox(
         &self,
         now: i64,
-        lease: i64,
+        until: i64,
         limit: u32,
     ) -> Result<Vec<OutboxRow>, StoreError> {
-        self.within(self.claim(now, lease, limit)).await
+        self.within(self.claim(now, until, limit)).await
     }
 
-    async fn claim(&self, now: i64, lease: i64, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+    async fn claim(&self, now: i64, until: i64, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
         let mut tx = self.begin_write().await?;
         let args = [now.into(), i64::from(limit).into()];
         let rows = tx.fetch(tx.dialect.unclaimed(), &args).await?;
@@ -60,7 +61,7 @@ impl Store {
         let claimed: Vec<&(i64, String, String)> =
             found.iter().filter(|(_, api_id, _)| ours(api_id)).collect();
         let ids: Vec<Arg<'_>> = claimed.iter().map(|(id, ..)| Arg::Int(*id)).collect();
-        let until = [(now + lease).into()];
+        let until = [until.into()];
         tx.execute_in(sql::CLAIM_OUTBOX, &until, &ids).await?;
         tx.commit().await?;
         let (mut readable, mut damaged) = (Vec::with_capacity(claimed.len()), Vec::new());
@@ -88,9 +89,11 @@ impl Store {
         self.change_claimed(sql::DELETE_OUTBOX, &[], ids).await
     }
 
-    /// Gives claimed announcements back: whoever claims next gets them.
-    pub async fn give_back(&self, ids: &[i64]) -> Result<(), StoreError> {
-        self.change_claimed(sql::CLAIM_OUTBOX, &[Arg::Int(0)], ids)
+    /// Gives announcements back that were claimed until `claim`: who claims after `free` gets them.
+    /// Those that another relay has claimed in the meantime stay its.
+    pub async fn give_back(&self, ids: &[i64], claim: i64, free: i64) -> Result<(), StoreError> {
+        let before = [Arg::Int(free), Arg::Int(claim)];
+        self.change_claimed(sql::GIVE_BACK_OUTBOX, &before, ids)
             .await
     }
 
@@ -100,6 +103,9 @@ impl Store {
         before: &[Arg<'_>],
         ids: &[i64],
     ) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
         let work = async {
             let mut tx = self.begin_write().await?;
             let ids: Vec<Arg<'_>> = ids.iter().map(|id| Arg::Int(*id)).collect();

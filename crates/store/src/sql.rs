@@ -128,6 +128,8 @@ pub(crate) const PUBLISHED_TO: &str = "SELECT API_ID, GATEWAY_LABEL, SEQ FROM LS
 pub(crate) const OUTBOX_HEADS: &str =
     "SELECT API_ID, MIN(ID) FROM LS_OUTBOX WHERE API_ID IN (??) GROUP BY API_ID";
 pub(crate) const CLAIM_OUTBOX: &str = "UPDATE LS_OUTBOX SET CLAIMED_UNTIL = ? WHERE ID IN (??)";
+pub(crate) const GIVE_BACK_OUTBOX: &str =
+    "UPDATE LS_OUTBOX SET CLAIMED_UNTIL = ? WHERE CLAIMED_UNTIL = ? AND ID IN (??)";
 pub(crate) const DELETE_OUTBOX: &str = "DELETE FROM LS_OUTBOX WHERE ID IN (??)";
 pub(crate) const OUTBOX_LENGTH: &str = "SELECT COUNT(*) FROM LS_OUTBOX";
 

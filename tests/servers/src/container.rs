@@ -55,6 +55,19 @@ impl Own {
         )
     }
 
+    /// Runs a command of RabbitMQ's and returns what it prints.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn rabbitmqctl(&self, command: &str) -> String {
+        let line = format!(
+            ". /tmp/environment && rabbitmqctl -n test{}@localhost {command}",
+            self.server.port
+        );
+        let arguments = ["exec", self.container.id(), "sh", "-c", &line];
+        docker(&arguments).await.expect("docker")
+    }
+
     /// Freezes all its processes: connections stay open, nothing answers.
     ///
     /// # Panics

@@ -1,18 +1,25 @@
 //! Reaching a broker: the first of the endpoints, in order of preference, that answers.
+//!
+//! The stream is made here, with a time limit, and handed to the client library, whose own attempts
+//! could neither be bounded nor ended. A connection ends with its [`Link`], whatever the broker does.
 
+use std::net::Shutdown;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use async_compat::Compat;
 use kit::config::BrokerEndpoint;
 use lapin::options::{BasicQosOptions, ConfirmSelectOptions};
-use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
+use lapin::tcp::{AsyncTcpStream, RustlsConnector};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, Connection, ConnectionProperties};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::AmqpOptions;
 
 /// How long an endpoint may take to let a connection in.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may take to end in good order.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -22,7 +29,19 @@ pub(super) struct Link {
     pub(super) channel: Channel,
     /// Which of the endpoints it is; 0 is the preferred one.
     pub(super) index: usize,
+    _cut: Cut,
 }
+
+/// Cuts the stream when it is dropped.
+struct Cut(std::net::TcpStream);
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+type Stream = AsyncTcpStream<Compat<TcpStream>>;
 
 /// What the channel is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,15 +63,9 @@ pub(super) async fn connect(
 ) -> Result<Link, String> {
     let mut reasons = Vec::new();
     for (index, endpoint) in endpoints.iter().enumerate() {
-        let opened = timeout(CONNECT_TIMEOUT, open(options, endpoint, purpose)).await;
+        let opened = timeout(CONNECT_TIMEOUT, open(options, endpoint, index, purpose)).await;
         match opened {
-            Ok(Ok((connection, channel))) => {
-                return Ok(Link {
-                    connection,
-                    channel,
-                    index,
-                });
-            }
+            Ok(Ok(link)) => return Ok(link),
             Ok(Err(reason)) => reasons.push(format!("{endpoint}: {reason}")),
             Err(_) => reasons.push(format!("{endpoint}: no answer")),
         }
@@ -63,9 +76,11 @@ pub(super) async fn connect(
 async fn open(
     options: &AmqpOptions,
     endpoint: &BrokerEndpoint,
+    index: usize,
     purpose: Purpose,
-) -> Result<(Connection, Channel), String> {
+) -> Result<Link, String> {
     let said = |error: lapin::Error| error.to_string();
+    let (stream, cut) = stream(options, endpoint).await?;
     let uri = AMQPUri {
         scheme: if endpoint.tls {
             AMQPScheme::AMQPS
@@ -86,23 +101,23 @@ async fn open(
             ..AMQPQueryString::default()
         },
     };
-    let tls = if endpoint.tls {
-        tls(options).await?
-    } else {
-        OwnedTLSConfig::default()
-    };
-    let properties =
-        ConnectionProperties::default().with_connection_name(options.name.as_str().into());
+    let name = options.name.as_str().into();
+    let properties = ConnectionProperties::default().with_connection_name(name);
     let runtime = lapin::runtime::default_runtime().map_err(said)?;
-    let connection = Connection::connect_uri_with_config(uri, properties, tls, runtime)
+    let ready = Mutex::new(Some(stream));
+    let hand_over = async move |_, _| {
+        let mut ready = ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = || std::io::Error::other("the stream has been used").into();
+        ready.take().ok_or_else(used)
+    };
+    let connection = Connection::connector(uri, runtime, hand_over, properties)
         .await
         .map_err(said)?;
     let channel = connection.create_channel().await.map_err(said)?;
     match purpose {
         Purpose::Publish => {
-            channel
-                .confirm_select(ConfirmSelectOptions::default())
-                .await
+            let options = ConfirmSelectOptions::default();
+            channel.confirm_select(options).await
         }
         Purpose::Consume(prefetch) => {
             let options = BasicQosOptions::default();
@@ -110,32 +125,36 @@ async fn open(
         }
     }
     .map_err(said)?;
-    Ok((connection, channel))
+    Ok(Link {
+        connection,
+        channel,
+        index,
+        _cut: cut,
+    })
 }
 
-async fn tls(options: &AmqpOptions) -> Result<OwnedTLSConfig, String> {
-    let read = async |path: &std::path::Path| {
-        let read = tokio::fs::read(path).await;
-        read.map_err(|error| format!("{}: {error}", path.display()))
-    };
-    let cert_chain = match &options.tls.ca_certificate {
-        None => None,
-        Some(path) => {
-            let text = String::from_utf8(read(path).await?);
-            Some(text.map_err(|_| format!("{}: is no PEM file", path.display()))?)
-        }
-    };
-    let identity = match &options.tls.client {
-        None => None,
-        Some((certificate, key)) => Some(OwnedIdentity::PKCS8 {
-            pem: read(certificate).await?,
-            key: read(key).await?,
-        }),
-    };
-    Ok(OwnedTLSConfig {
-        identity,
-        cert_chain,
-    })
+async fn stream(options: &AmqpOptions, endpoint: &BrokerEndpoint) -> Result<(Stream, Cut), String> {
+    let said = |error: std::io::Error| error.to_string();
+    let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port))
+        .await
+        .map_err(said)?;
+    tcp.set_nodelay(true).map_err(said)?;
+    let tcp = tcp.into_std().map_err(said)?;
+    let cut = Cut(tcp.try_clone().map_err(said)?);
+    let tcp = TcpStream::from_std(tcp).map_err(said)?;
+    let plain = AsyncTcpStream::Plain(Compat::new(tcp));
+    if !endpoint.tls {
+        return Ok((plain, cut));
+    }
+    let tls = &options.tls;
+    let client = tls.client.as_ref();
+    let config = kit::tls::client_config(
+        tls.ca_certificate.as_deref(),
+        client.map(|(certificate, key)| (certificate.as_path(), key.as_path())),
+    );
+    let connector = RustlsConnector::from(config.map_err(|error| error.to_string())?);
+    let encrypted = plain.into_rustls(&connector, &endpoint.host);
+    Ok((encrypted.await.map_err(said)?, cut))
 }
 
 impl Link {
@@ -143,7 +162,13 @@ impl Link {
         self.channel.status().connected() && self.connection.status().connected()
     }
 
-    /// Ends it in good order, if the broker takes part.
+    /// Whether the broker takes nothing for now (RabbitMQ: an alarm of memory or disk). The
+    /// connection stands, and nothing leaves on it, a goodbye neither.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
+    /// Ends it in good order, if the broker takes part; ends it anyway.
     pub(super) async fn close(self) {
         let _ = timeout(CLOSE_TIMEOUT, self.connection.close(200, "done".into())).await;
     }

@@ -57,6 +57,9 @@ impl Publisher {
             Ok(link) => link,
             Err(reason) => return vec![Err(NotSent::Lost(reason)); events.len()],
         };
+        if link.is_blocked() {
+            return vec![Err(blocked()); events.len()];
+        }
         let deadline = Instant::now() + CONFIRM_TIMEOUT;
         let mut sent = Vec::with_capacity(events.len());
         for event in events {
@@ -101,8 +104,9 @@ impl Publisher {
             }
         }
         let lost = |result: &Result<(), NotSent>| matches!(result, Err(NotSent::Lost(_)));
+        // A blocked connection stands; another one would be blocked, too.
         if results.iter().any(lost)
-            && let Some(link) = self.link.take()
+            && let Some(link) = self.link.take_if(|link| !link.is_blocked())
         {
             // Not waited for: a broker that hangs does not say goodbye.
             tokio::spawn(link.close());
@@ -110,49 +114,52 @@ impl Publisher {
         results
     }
 
-    /// The connection; a new one where there is none.
+    /// The connection; a new one where there is none, a preferred one where that has come back.
     async fn link(&mut self) -> Result<&Link, String> {
-        self.take_failback().await;
-        match self.link.take().filter(Link::is_connected) {
-            Some(link) => Ok(self.link.insert(link)),
+        let link = match self.link.take().filter(Link::is_connected) {
+            Some(link) => self.preferred(link).await,
             None => {
+                self.failback = None;
                 let options = &self.options;
                 let link = connect(options, &options.endpoints, Purpose::Publish).await?;
                 tracing::info!(broker = %options.endpoints[link.index], "events go to the broker");
                 self.next_failback = Instant::now() + options.failback;
-                Ok(self.link.insert(link))
+                link
             }
-        }
+        };
+        Ok(self.link.insert(link))
     }
 
-    /// Goes back to a preferred endpoint that answers again; starts looking for one when it is
-    /// time. Sending never waits for that.
-    async fn take_failback(&mut self) {
-        let Some(link) = &self.link else {
-            return;
-        };
-        if self.failback.as_ref().is_some_and(JoinHandle::is_finished) {
-            let found = self.failback.take();
-            self.next_failback = Instant::now() + self.options.failback;
-            if let Some(Ok(Ok(preferred))) = match found {
-                Some(found) => Some(found.await),
-                None => None,
-            } {
-                let broker = &self.options.endpoints[preferred.index];
-                tracing::info!(%broker, "events go to the preferred broker again");
-                let old = self.link.replace(preferred);
-                tokio::spawn(async {
-                    if let Some(old) = old {
-                        old.close().await;
-                    }
-                });
-            }
-        } else if link.index > 0 && self.failback.is_none() && Instant::now() >= self.next_failback
-        {
+    /// The link, or a preferred one that answers again. Looks for one when it is time; sending
+    /// waits for that only when nothing has been sent for as long.
+    async fn preferred(&mut self, link: Link) -> Link {
+        if link.index == 0 {
+            return link;
+        }
+        let overdue = Instant::now() >= self.next_failback + self.options.failback;
+        if self.failback.is_none() && Instant::now() >= self.next_failback {
             let (options, index) = (Arc::clone(&self.options), link.index);
             self.failback = Some(tokio::spawn(async move {
                 connect(&options, &options.endpoints[..index], Purpose::Publish).await
             }));
+        }
+        let finished = self.failback.as_ref().is_some_and(JoinHandle::is_finished);
+        if !finished && !overdue {
+            return link;
+        }
+        let Some(looking) = self.failback.take() else {
+            return link;
+        };
+        let found = looking.await;
+        self.next_failback = Instant::now() + self.options.failback;
+        match found {
+            Ok(Ok(found)) if found.index < link.index && found.is_connected() => {
+                let broker = &self.options.endpoints[found.index];
+                tracing::info!(%broker, "events go to the preferred broker again");
+                tokio::spawn(link.close());
+                found
+            }
+            _ => link,
         }
     }
 }
@@ -189,6 +196,10 @@ async fn send(
         Ok(Err(error)) => Err(NotSent::Lost(error.to_string())),
         Err(_) => Err(NotSent::Lost("the broker takes nothing".into())),
     }
+}
+
+fn blocked() -> NotSent {
+    NotSent::Lost("the broker takes nothing for now, it is short of memory or disk".into())
 }
 
 fn message_id(event: &Event) -> String {

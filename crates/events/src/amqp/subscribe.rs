@@ -10,9 +10,9 @@ use lapin::Consumer;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::connect::{Link, Purpose, connect};
+use super::connect::{CONNECT_TIMEOUT, Link, Purpose, connect};
 use super::{AmqpOptions, EXCHANGE};
 use crate::bus::{Feed, Heard};
 use crate::notification::{Received, decode};
@@ -24,6 +24,9 @@ const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(250),
     most: Duration::from_secs(15),
 };
+
+/// A subscription that ends sooner counts as a failure.
+const LASTING: Duration = Duration::from_secs(10);
 
 /// A connection with its queue.
 struct Subscribed {
@@ -45,10 +48,16 @@ async fn keep_up(options: &AmqpOptions, feed: &Feed) {
     loop {
         match subscribe(options, options.endpoints.len()).await {
             Ok(subscribed) => {
-                failures = 0;
+                let since = Instant::now();
                 if !follow(options, feed, subscribed).await || !feed.say(Heard::Lost).await {
                     return;
                 }
+                // One that does not last is a failure as well.
+                failures = if since.elapsed() < LASTING {
+                    failures + 1
+                } else {
+                    0
+                };
             }
             Err(reason) => {
                 failures += 1;
@@ -64,12 +73,17 @@ async fn keep_up(options: &AmqpOptions, feed: &Feed) {
 
 /// Subscribes at the first of the `among` preferred endpoints that answers.
 async fn subscribe(options: &AmqpOptions, among: usize) -> Result<Subscribed, String> {
-    let link = connect(
-        options,
-        &options.endpoints[..among],
-        Purpose::Consume(PREFETCH),
-    )
-    .await?;
+    let endpoints = &options.endpoints[..among];
+    let link = connect(options, endpoints, Purpose::Consume(PREFETCH)).await?;
+    let endpoint = &endpoints[link.index];
+    match timeout(CONNECT_TIMEOUT, consume(options, link)).await {
+        Ok(consumed) => consumed.map_err(|reason| format!("{endpoint}: {reason}")),
+        Err(_) => Err(format!("{endpoint}: no answer")),
+    }
+}
+
+/// Takes a queue on a new connection.
+async fn consume(options: &AmqpOptions, link: Link) -> Result<Subscribed, String> {
     let said = |error: lapin::Error| error.to_string();
     // Named by the broker; gone with the connection.
     let flags = QueueDeclareOptions {

@@ -117,9 +117,7 @@ async fn what_cannot_be_read_is_counted_and_passed_over() {
     let other = br#"{"event":{"payloadData":{"eventType":"API_CREATE","timestamp":1,"event":""}}}"#;
     publish_plainly(&channel, &topic, Some("text/plain"), other).await;
     publish_plainly(&channel, &topic, Some("amqp/map"), &good).await;
-    let mut expected = event(1);
-    expected.event_id = event(1).event_id;
-    assert_eq!(next_event(&mut subscription).await, expected);
+    assert_eq!(next_event(&mut subscription).await, event(1));
     let counted = subscription.counters().now();
     assert_eq!(
         (counted.malformed, counted.other, counted.events),
@@ -149,4 +147,43 @@ async fn what_the_broker_refuses_is_said_without_the_password() {
         .publish(&events(0..1))
         .await;
     assert!(format!("{sent:?}").contains("/nowhere"), "{sent:?}");
+}
+
+#[tokio::test]
+async fn the_queue_goes_with_the_subscription() {
+    let Some(server) = broker().await else { return };
+    let bus = Bus::Amqp(AmqpBus::new(options(&[server], &topic())));
+    let subscription = subscribed(&bus).await;
+    assert_eq!(bus.publish(&[event(1)]).await, [Ok(())]);
+    drop(subscription);
+    let returned = async {
+        while bus.publish(&[event(2)]).await == [Ok(())] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, returned)
+        .await
+        .expect("nobody listens any more");
+}
+
+/// Something that accepts connections and says nothing, as a proxy before a dead broker does.
+#[tokio::test]
+async fn a_broker_that_says_nothing_is_given_up_and_let_go_of() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Server {
+        kind: Kind::RabbitMq,
+        port: silent.local_addr().unwrap().port(),
+    };
+    let bus = Bus::Amqp(AmqpBus::new(options(&[server], "notification")));
+    let publishing = tokio::spawn(async move { bus.publish(&[event(1)]).await });
+    let (mut stream, _) = silent.accept().await.unwrap();
+    let sent = publishing.await.unwrap();
+    assert!(format!("{sent:?}").contains("no answer"), "{sent:?}");
+    let mut said = Vec::new();
+    let read = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut said);
+    timeout(PATIENCE, read)
+        .await
+        .expect("the stream is ended")
+        .unwrap();
+    assert!(said.starts_with(b"AMQP"), "{said:?}");
 }

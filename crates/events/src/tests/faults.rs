@@ -99,3 +99,37 @@ async fn the_next_broker_takes_over_until_the_preferred_one_is_back() {
     let heard = timeout(PATIENCE, sending).await.expect("goes back in time");
     assert!(matches!(heard, Some(Heard::Event(_))), "{heard:?}");
 }
+
+/// RabbitMQ with its alarm of memory: it takes nothing from publishers, connections stand.
+#[tokio::test]
+async fn a_broker_that_takes_nothing_is_waited_for_on_one_connection() {
+    let Some(broker) = Own::start(Kind::RabbitMq, "a broker that is short of memory").await else {
+        return;
+    };
+    let bus = Bus::Amqp(AmqpBus::new(options(&[broker.server], "notification")));
+    let mut subscription = subscribed(&bus).await;
+    publish_stubbornly(&bus, 1).await;
+    broker
+        .rabbitmqctl("set_vm_memory_high_watermark 0.00001")
+        .await;
+    let blocked = async {
+        loop {
+            let sent = bus.publish(&[event(2)]).await;
+            if format!("{sent:?}").contains("takes nothing for now") {
+                break;
+            }
+        }
+    };
+    timeout(PATIENCE, blocked)
+        .await
+        .expect("the alarm is noticed");
+    for _ in 0..20 {
+        assert_ne!(bus.publish(&[event(2)]).await, [Ok(())]);
+    }
+    let connections = broker.rabbitmqctl("--quiet list_connections pid").await;
+    let pids = connections.lines().filter(|line| line.starts_with('<'));
+    assert_eq!(pids.count(), 2, "{connections}");
+    broker.rabbitmqctl("set_vm_memory_high_watermark 0.8").await;
+    publish_stubbornly(&bus, 3).await;
+    while next_event(&mut subscription).await != event(3) {}
+}

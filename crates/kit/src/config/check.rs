@@ -152,6 +152,20 @@ fn event_hub_rule(config: &Config) -> Result<Option<Rule>, ConfigError> {
         let rule = "must not be empty; the usual one is \"/\"";
         return Ok(Some(("apim.event_hub.virtual_host", rule)));
     }
+    // AMQP's short strings.
+    for (key, value) in [
+        ("apim.event_hub.username", &hub.username),
+        ("apim.event_hub.virtual_host", &hub.virtual_host),
+        ("apim.event_hub.topic", &hub.topic),
+    ] {
+        if value.len() > 255 {
+            return Ok(Some((key, "must have at most 255 bytes")));
+        }
+    }
+    if hub.topic.is_empty() {
+        let rule = "must not be empty; API Manager's is \"notification\"";
+        return Ok(Some(("apim.event_hub.topic", rule)));
+    }
     if hub.failback_interval == 0 {
         let key = "apim.event_hub.failback_interval";
         return Ok(Some((key, "must be at least 1")));

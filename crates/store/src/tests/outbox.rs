@@ -6,7 +6,7 @@ pub(super) async fn each_announcement_goes_to_one_relay_until_its_lease_ends(fix
     let store = &fixture.store;
     saved(store, save("a", "1", &["L1"])).await;
     saved(store, save("a", "1", &["L2"])).await;
-    let claimed = store.claim_outbox(100, 50, 10).await.unwrap();
+    let claimed = store.claim_outbox(100, 150, 10).await.unwrap();
     let what: Vec<_> = claimed
         .iter()
         .map(|row| {
@@ -17,9 +17,9 @@ pub(super) async fn each_announcement_goes_to_one_relay_until_its_lease_ends(fix
         })
         .collect();
     assert_eq!(what, [(Publish, "L1"), (Remove, "L1"), (Publish, "L2")]);
-    assert!(store.claim_outbox(120, 50, 10).await.unwrap().is_empty());
+    assert!(store.claim_outbox(120, 170, 10).await.unwrap().is_empty());
     assert_eq!(
-        store.claim_outbox(200, 50, 10).await.unwrap().len(),
+        store.claim_outbox(200, 250, 10).await.unwrap().len(),
         3,
         "the lease has ended"
     );
@@ -44,14 +44,14 @@ pub(super) async fn relays_share_the_work_and_keep_the_order_of_each_api(fixture
     for (name, content) in [("a", "1"), ("b", "1"), ("a", "2"), ("c", "1")] {
         saved(store, save(name, content, &["L1"])).await;
     }
-    let first = store.claim_outbox(100, 50, 2).await.unwrap();
+    let first = store.claim_outbox(100, 150, 2).await.unwrap();
     assert_eq!(what(&first), [("a".into(), Publish), ("b".into(), Publish)]);
     // The second announcement of a has to wait for the first.
-    let second = other.claim_outbox(110, 50, 10).await.unwrap();
+    let second = other.claim_outbox(110, 160, 10).await.unwrap();
     assert_eq!(what(&second), [("c".into(), Publish)]);
-    assert!(other.claim_outbox(120, 50, 10).await.unwrap().is_empty());
+    assert!(other.claim_outbox(120, 170, 10).await.unwrap().is_empty());
     store.mark_announced(&ids(&first)).await.unwrap();
-    let third = other.claim_outbox(130, 50, 10).await.unwrap();
+    let third = other.claim_outbox(130, 180, 10).await.unwrap();
     assert_eq!(what(&third), [("a".into(), Publish)]);
     other.mark_announced(&ids(&second)).await.unwrap();
     other.mark_announced(&ids(&third)).await.unwrap();
@@ -64,7 +64,7 @@ pub(super) async fn relays_share_the_work_and_keep_the_order_of_each_api(fixture
     let relay = |store: Store| async move {
         let mut sent: Vec<(String, u64)> = Vec::new();
         while store.outbox_length().await.unwrap() > 0 {
-            let rows = store.claim_outbox(1000, 1_000_000, 5).await.unwrap();
+            let rows = store.claim_outbox(1000, 1_001_000, 5).await.unwrap();
             let announcements = rows.iter().map(|row| &row.announcement);
             sent.extend(announcements.map(|a| (a.name.clone(), a.labels[0].seq)));
             store.mark_announced(&ids(&rows)).await.unwrap();
@@ -90,8 +90,11 @@ pub(super) async fn relays_share_the_work_and_keep_the_order_of_each_api(fixture
 pub(super) async fn what_is_given_back_is_claimed_again_at_once(fixture: &Fixture) {
     let store = &fixture.store;
     saved(store, save("a", "1", &["L1"])).await;
-    let claimed = store.claim_outbox(100, 1000, 10).await.unwrap();
-    store.give_back(&ids(&claimed)).await.unwrap();
-    let again = store.claim_outbox(101, 1000, 10).await.unwrap();
+    let claimed = store.claim_outbox(100, 1100, 10).await.unwrap();
+    // Not what another relay has claimed.
+    store.give_back(&ids(&claimed), 1099, 0).await.unwrap();
+    assert!(store.claim_outbox(101, 1100, 10).await.unwrap().is_empty());
+    store.give_back(&ids(&claimed), 1100, 0).await.unwrap();
+    let again = store.claim_outbox(101, 1101, 10).await.unwrap();
     assert_eq!(ids(&again), ids(&claimed));
 }
