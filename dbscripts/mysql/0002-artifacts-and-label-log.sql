@@ -69,12 +69,16 @@ CREATE TABLE IF NOT EXISTS LS_LABEL_SEQUENCE (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- One row. Who saves locks it until the commit: that is what makes positions follow the commits
--- without a gap, and what keeps two publishers from claiming one route at once.
+-- without a gap, and what keeps two publishers from claiming one route at once. Each save counts in
+-- SAVES and leaves its token with those of the saves before it, by which one whose commit got no
+-- answer finds out whether it took place.
 CREATE TABLE IF NOT EXISTS LS_WRITER (
-    ID BIGINT NOT NULL,
+    ID     BIGINT NOT NULL,
+    SAVES  BIGINT NOT NULL,
+    TOKENS LONGTEXT NOT NULL,
     PRIMARY KEY (ID)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-INSERT IGNORE INTO LS_WRITER (ID) VALUES (1);
+INSERT IGNORE INTO LS_WRITER (ID, SAVES, TOKENS) VALUES (1, 0, '');
 
 -- The label logs, compacted to the newest entry of each API.
 CREATE TABLE IF NOT EXISTS LS_LABEL_LOG (

@@ -44,8 +44,11 @@ async fn post_publish(
     saver: web::Data<Saver>,
     request: web::Json<PublishRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let report = publish(&saver, &request, kit::clock::now_ms())
+    // In a task of its own: a client that goes away does not cut it off in the middle.
+    let saving = async move { publish(&saver, &request, kit::clock::now_ms()).await };
+    let report = tokio::spawn(saving)
         .await
+        .map_err(|_| save_problem(&SaveError::CheckFailed))?
         .map_err(|error| save_problem(&error))?;
     for result in &report.results {
         tracing::info!(
@@ -71,15 +74,21 @@ async fn delete_api(
     saver: web::Data<Saver>,
     api: web::Query<ApiName>,
 ) -> Result<HttpResponse, Problem> {
-    let report = remove(
-        &saver,
-        &api.name,
-        &api.version,
-        api.tenant.as_deref(),
-        kit::clock::now_ms(),
-    )
-    .await
-    .map_err(|error| save_problem(&error))?;
+    let removing = async move {
+        let tenant = api.tenant.as_deref();
+        remove(
+            &saver,
+            &api.name,
+            &api.version,
+            tenant,
+            kit::clock::now_ms(),
+        )
+        .await
+    };
+    let report = tokio::spawn(removing)
+        .await
+        .map_err(|_| save_problem(&SaveError::CheckFailed))?
+        .map_err(|error| save_problem(&error))?;
     tracing::info!(name = report.name, version = report.version, "remove");
     Ok(HttpResponse::Ok().json(report))
 }

@@ -89,10 +89,11 @@ async fn post_gateway(
     manager: web::Data<TrafficManager>,
     notice: web::Json<GatewayNotice>,
 ) -> Result<HttpResponse, Problem> {
-    if notice.gateway_id.is_empty() || notice.gateway_id.len() > 255 {
+    let id = &notice.gateway_id;
+    if id.is_empty() || id.len() > 255 || id.trim() != id || id.contains(char::is_control) {
         return Err(Problem::bad_request(
             "bad-gateway-id",
-            "gatewayId must have 1 to 255 bytes",
+            "gatewayId must have 1 to 255 bytes, no control characters, no blanks at its ends",
         ));
     }
     let reply = registry::gateway(&manager, &notice, kit::clock::now_ms())

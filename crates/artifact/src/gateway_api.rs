@@ -112,6 +112,9 @@ pub enum ArtifactError {
     },
     #[error("{0}: must not hold control characters")]
     Control(&'static str),
+    /// Databases that compare texts without their trailing blanks would take two for one.
+    #[error("{0} must not begin or end with blanks")]
+    Blanks(&'static str),
 }
 
 impl Artifact {
@@ -186,11 +189,13 @@ impl Artifact {
     }
 
     fn check_names(&self) -> Result<(), ArtifactError> {
+        let none = String::new();
         for (field, value) in [
             ("apiId", &self.api_id),
             ("name", &self.name),
             ("version", &self.version),
             ("tenantDomain", &self.tenant_domain),
+            ("provider", self.provider.as_ref().unwrap_or(&none)),
         ] {
             let length = value.chars().count();
             if length > 255 {
@@ -202,6 +207,9 @@ impl Artifact {
             }
             if value.chars().any(char::is_control) {
                 return Err(ArtifactError::Control(field));
+            }
+            if value.trim() != value {
+                return Err(ArtifactError::Blanks(field));
             }
         }
         Ok(())

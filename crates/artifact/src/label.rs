@@ -23,10 +23,13 @@ pub enum LabelError {
     TooLong(usize),
     #[error("a label must not hold control characters")]
     Control,
+    /// Databases that compare texts without their trailing blanks would take two for one.
+    #[error("a label must not begin or end with blanks")]
+    Blanks,
 }
 
 impl Label {
-    /// Parses a label; surrounding blanks are part of the name only if something else is there.
+    /// Parses a label.
     pub fn parse(text: impl Into<String>) -> Result<Self, LabelError> {
         let text = text.into();
         if text.trim().is_empty() {
@@ -38,6 +41,9 @@ impl Label {
         }
         if text.chars().any(char::is_control) {
             return Err(LabelError::Control);
+        }
+        if text.trim() != text {
+            return Err(LabelError::Blanks);
         }
         Ok(Self(text))
     }

@@ -4,9 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use url::Url;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use url::{Host, Url};
 
 use crate::StoreError;
+use crate::jdbc::{
+    dialect, dialect_of_type, is_tls_mode, native_parameter, server_url, sqlite_path, tls_mode,
+};
 
 /// The databases that the store speaks. MariaDB is a MySQL here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +90,7 @@ impl Database {
         let url = Url::from_file_path(&file)
             .ok()
             .and_then(|url| Url::parse(&url.as_str().replacen("file:", "sqlite:", 1)).ok())
-            .ok_or_else(|| invalid(&shown, "is no file name"))?;
+            .ok_or_else(|| invalid("sqlite", format!("is no file name: {shown}")))?;
         Ok(Self {
             dialect: Dialect::Sqlite,
             url,
@@ -116,38 +120,52 @@ impl Database {
         let native = address.strip_prefix("jdbc:").unwrap_or(&address);
         let (scheme, rest) = native
             .split_once(':')
-            .ok_or_else(|| invalid(&safe(&address), "has no scheme like jdbc:postgresql:"))?;
-        let dialect = dialect(scheme).map_err(|rule| invalid(&safe(&address), rule))?;
+            .ok_or_else(|| invalid("", "has no scheme like jdbc:postgresql:"))?;
+        // No more of an address that cannot be read is shown: anything of it may be a password.
+        let wrong = |rule: String| invalid(scheme, rule);
+        let dialect = dialect(scheme).map_err(wrong)?;
         if !kind.is_empty() {
-            let told =
-                dialect_of_type(kind).map_err(|rule| invalid(&safe(&address), rule.as_str()))?;
+            let told = dialect_of_type(kind).map_err(wrong)?;
             if told != dialect {
-                let rule = format!("is an address of {dialect}, but type says {kind:?}");
-                return Err(invalid(&safe(&address), rule));
+                return Err(wrong(format!(
+                    "is an address of {dialect}, but type says {kind:?}"
+                )));
             }
         }
         if dialect == Dialect::Sqlite {
-            return Self::file(&sqlite_path(rest).map_err(|rule| invalid(&address, rule))?);
+            let path = sqlite_path(rest).map_err(|rule| wrong(rule.to_owned()))?;
+            return Self::file(&path);
         }
-        let mut url = server_url(dialect, rest).map_err(|rule| invalid(&safe(&address), rule))?;
+        let mut url = server_url(dialect, rest).map_err(wrong)?;
         let parameters: Vec<(String, String)> = url
             .query_pairs()
             .map(|(name, value)| (name.into_owned(), value.into_owned()))
             .collect();
         url.set_query(None);
-        let mut ignored = Vec::new();
+        let (mut native, mut ignored) = (Vec::new(), Vec::new());
         let mut user = (decoded(url.username()), url.password().map(decoded));
-        for (name, value) in parameters {
+        for (name, value) in &parameters {
             match (name.as_str(), dialect) {
-                ("user" | "username", _) => user.0 = value,
-                ("password", _) => user.1 = Some(value),
-                _ => match native_parameter(dialect, &name, &value) {
-                    Some((name, value)) => {
-                        url.query_pairs_mut().append_pair(&name, &value);
-                    }
-                    None => ignored.push(name),
+                ("user" | "username", _) => user.0.clone_from(value),
+                ("password", _) => user.1 = Some(value.clone()),
+                _ if is_tls_mode(dialect, name) => {}
+                _ => match native_parameter(dialect, name, value) {
+                    Some(pair) => native.push(pair),
+                    // A piece of something else is no parameter.
+                    None if value.is_empty() => {}
+                    None => ignored.push(name.clone()),
                 },
             }
+        }
+        native.extend(tls_mode(dialect, &parameters).map_err(wrong)?);
+        if let Some(Host::Ipv6(host)) = url.host() {
+            if dialect == Dialect::MySql {
+                return Err(wrong("names an IPv6 address; give the host a name".into()));
+            }
+            native.push(("host", host.to_string()));
+        }
+        for (name, value) in native {
+            url.query_pairs_mut().append_pair(name, &value);
         }
         if !username.is_empty() {
             user.0 = username.to_owned();
@@ -155,9 +173,12 @@ impl Database {
         if !password.is_empty() {
             user.1 = Some(password.to_owned());
         }
-        let set = url.set_username(&user.0).is_ok() && url.set_password(user.1.as_deref()).is_ok();
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let password = user.1.as_deref().map(encoded);
+        let set = url.set_username(&encoded(&user.0)).is_ok()
+            && url.set_password(password.as_deref()).is_ok();
         if !set {
-            return Err(invalid(&safe(&address), "names no host"));
+            return Err(wrong("names no host".into()));
         }
         Ok(Self {
             dialect,
@@ -191,100 +212,13 @@ impl Database {
     }
 }
 
-fn invalid(address: &str, rule: impl Into<String>) -> StoreError {
+fn invalid(scheme: &str, rule: impl Into<String>) -> StoreError {
     StoreError::Address {
-        address: address.to_owned(),
+        address: match scheme {
+            "" => String::new(),
+            scheme => format!(" {scheme}:…"),
+        },
         rule: rule.into(),
-    }
-}
-
-fn dialect(scheme: &str) -> Result<Dialect, String> {
-    match scheme {
-        "mysql" | "mariadb" => Ok(Dialect::MySql),
-        "postgresql" | "postgres" => Ok(Dialect::PostgreSql),
-        "sqlite" => Ok(Dialect::Sqlite),
-        "h2" => Err("is an H2 database; the embedded one here is sqlite:PATH".into()),
-        other => Err(format!(
-            "is a database that is not spoken here ({other}); known: postgresql, mysql, mariadb, \
-             sqlite"
-        )),
-    }
-}
-
-/// The names that WSO2's `type` may have.
-fn dialect_of_type(kind: &str) -> Result<Dialect, String> {
-    match kind.to_ascii_lowercase().as_str() {
-        "mysql" | "mariadb" => Ok(Dialect::MySql),
-        "postgre" | "postgres" | "postgresql" => Ok(Dialect::PostgreSql),
-        "sqlite" => Ok(Dialect::Sqlite),
-        other => Err(format!(
-            "has type {other:?}, which is not spoken here; known: postgre, mysql, mariadb, sqlite"
-        )),
-    }
-}
-
-fn sqlite_path(rest: &str) -> Result<PathBuf, &'static str> {
-    let path = rest.strip_prefix("//").unwrap_or(rest);
-    if path.is_empty() || path.contains(":memory:") {
-        return Err("must be sqlite:PATH, a file that lasts");
-    }
-    Ok(PathBuf::from(path))
-}
-
-/// `//host:port/database?…`, or PostgreSQL's short `database`.
-fn server_url(dialect: Dialect, rest: &str) -> Result<Url, String> {
-    let scheme = match dialect {
-        Dialect::MySql => "mysql",
-        Dialect::PostgreSql | Dialect::Sqlite => "postgres",
-    };
-    let rest = match rest.strip_prefix("//") {
-        Some(rest) => rest.to_owned(),
-        None if dialect == Dialect::PostgreSql => format!("localhost/{}", rest.trim_matches('/')),
-        None => return Err("names no host; write //HOST:PORT/DATABASE".into()),
-    };
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    if authority.contains(',') {
-        return Err(
-            "names several hosts; one address is supported, put a proxy before them".into(),
-        );
-    }
-    let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|error| error.to_string())?;
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err("names no host; write //HOST:PORT/DATABASE".into());
-    }
-    if url.path().trim_matches('/').is_empty() {
-        return Err("names no database; write //HOST:PORT/DATABASE".into());
-    }
-    Ok(url)
-}
-
-/// A parameter of the JDBC drivers (MySQL Connector/J, PgJDBC) as the native driver names it.
-fn native_parameter(dialect: Dialect, name: &str, value: &str) -> Option<(String, String)> {
-    let pair = |name: &str, value: &str| Some((name.to_owned(), value.to_owned()));
-    let on = value.eq_ignore_ascii_case("true");
-    match (dialect, name) {
-        (Dialect::MySql, "useSSL") => pair("ssl-mode", if on { "PREFERRED" } else { "DISABLED" }),
-        (Dialect::MySql, "requireSSL") if on => pair("ssl-mode", "REQUIRED"),
-        (Dialect::MySql, "sslMode" | "ssl-mode") => {
-            let mode = match value.to_ascii_lowercase().replace('_', "-").as_str() {
-                "trust" => "REQUIRED".to_owned(),
-                "verify-full" => "VERIFY_IDENTITY".to_owned(),
-                mode => mode.to_ascii_uppercase().replace('-', "_"),
-            };
-            pair("ssl-mode", &mode)
-        }
-        (Dialect::MySql, "serverSslCert" | "ssl-ca" | "sslca") => pair("ssl-ca", value),
-        (Dialect::MySql, "ssl-cert" | "ssl-key" | "socket" | "charset") => pair(name, value),
-        (Dialect::PostgreSql, "ssl") if on => pair("sslmode", "require"),
-        (Dialect::PostgreSql, "sslmode" | "sslrootcert" | "sslcert" | "sslkey") => {
-            pair(name, value)
-        }
-        (Dialect::PostgreSql, "ApplicationName" | "application_name") => {
-            pair("application_name", value)
-        }
-        (Dialect::PostgreSql, "currentSchema") => pair("options[search_path]", value),
-        (Dialect::PostgreSql, name) if name.starts_with("options[") => pair(name, value),
-        _ => None,
     }
 }
 
@@ -294,25 +228,14 @@ fn decoded(text: &str) -> String {
         .into_owned()
 }
 
-/// `postgresql://host:5432/db`.
+/// `postgres://host:5432/db`.
 fn shown(url: &Url) -> String {
     let mut url = url.clone();
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
+    url.set_fragment(None);
     url.to_string()
-}
-
-/// An address that could not be read, without what may be a password: no parameters, and nothing
-/// between the scheme and the last `@`.
-fn safe(address: &str) -> String {
-    let address = address.split('?').next().unwrap_or_default();
-    let Some((before, host)) = address.rsplit_once('@') else {
-        return address.to_owned();
-    };
-    let before = before.strip_prefix("jdbc:").unwrap_or(before);
-    let scheme = before.split(':').next().unwrap_or_default();
-    format!("{scheme}://{host}")
 }
 
 #[cfg(test)]
@@ -356,10 +279,68 @@ mod tests {
             "mysql:u:s3cret@h?password=s3cret",
             "postgres://u:s3c@ret@h:port/d",
             "postgres://u:s3cret@h,g/d",
+            "postgres://u:s3c?ret@h/d",
+            "postgres://u:1/s3cret@h/d",
+            "postgres://h/d?password=a#s3cret",
+            "jdbc:sqlserver://h;user=sa;password=s3cret",
+            "jdbc:h2:./x;USER=a;PASSWORD=s3cret",
+            "jdbc:db2://h:1/db:user=u;password=s3cret;",
+            "jdbc:mysql://(host=h,user=u,password=s3cret)/db",
+            "s3cret",
         ] {
             let error = parse(bad).unwrap_err().to_string();
-            assert!(!error.contains("s3c"), "{error}");
+            assert!(!error.contains("s3c"), "{bad}: {error}");
         }
+        let cut = parse("mysql://h/d?password=a&s3cret").unwrap();
+        assert!(cut.ignored_parameters().is_empty());
+    }
+
+    #[test]
+    fn passwords_arrive_as_they_are() {
+        for password in ["50%41", "a%ffb", "p@ss/w?rd", "#;:&=+ ä"] {
+            let url = Database::parse("", "jdbc:mysql://h/d", "us%er", password).unwrap();
+            let url = url.url();
+            assert_eq!(decoded(url.password().unwrap()), password);
+            assert_eq!(decoded(url.username()), "us%er");
+        }
+        let native = Database::parse("", "mysql://u:50%2541@h/d", "", "").unwrap();
+        assert_eq!(decoded(native.url().password().unwrap()), "50%41");
+    }
+
+    #[test]
+    fn tls_is_never_weaker_than_the_address_says() {
+        let query = |address| {
+            let url = parse(address).unwrap().url();
+            url.query().unwrap_or_default().to_owned()
+        };
+        for (address, expected) in [
+            ("jdbc:mysql://h/d", ""),
+            ("jdbc:mysql://h/d?useSSL=true", ""),
+            ("jdbc:mysql://h/d?useSSL=false", "ssl-mode=DISABLED"),
+            (
+                "jdbc:mysql://h/d?requireSSL=true&useSSL=true",
+                "ssl-mode=REQUIRED",
+            ),
+            (
+                "jdbc:mysql://h/d?verifyServerCertificate=true&useSSL=true&requireSSL=true",
+                "ssl-mode=VERIFY_CA",
+            ),
+            (
+                "jdbc:mysql://h/d?useSSL=false&sslMode=VERIFY_IDENTITY",
+                "ssl-mode=VERIFY_IDENTITY",
+            ),
+            ("jdbc:mariadb://h/d?sslMode=trust", "ssl-mode=REQUIRED"),
+            ("jdbc:postgresql://h/d?ssl=true", "sslmode=verify-full"),
+            (
+                "jdbc:postgresql://h/d?sslmode=verify-ca&ssl=true",
+                "sslmode=verify-ca",
+            ),
+            ("jdbc:postgresql://[::1]/d", "host=%3A%3A1"),
+        ] {
+            assert_eq!(query(address), expected, "{address}");
+        }
+        let error = parse("jdbc:postgresql://h/d?sslmode=strong").unwrap_err();
+        assert!(error.to_string().contains("unknown mode of TLS"), "{error}");
     }
 
     #[test]

@@ -63,8 +63,8 @@ impl Dialect {
             Self::Sqlite => None,
             Self::PostgreSql => Some(("SELECT pg_advisory_xact_lock(5283301764921)", None)),
             Self::MySql => Some((
-                "SELECT GET_LOCK(CONCAT('lockstep.', DATABASE()), 60)",
-                Some("SELECT RELEASE_LOCK(CONCAT('lockstep.', DATABASE()))"),
+                "SELECT GET_LOCK(CONCAT('lockstep.', LEFT(DATABASE(), 50)), 60)",
+                Some("SELECT RELEASE_LOCK(CONCAT('lockstep.', LEFT(DATABASE(), 50)))"),
             )),
         }
     }
@@ -73,7 +73,7 @@ impl Dialect {
     pub(crate) fn begin_write(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
-            Self::PostgreSql => "BEGIN ISOLATION LEVEL READ COMMITTED",
+            Self::PostgreSql => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
             Self::MySql => "START TRANSACTION",
         }
     }
@@ -84,7 +84,7 @@ impl Dialect {
         match self {
             Self::Sqlite => None,
             Self::PostgreSql | Self::MySql => {
-                Some("SELECT ID FROM LS_WRITER WHERE ID = 1 FOR UPDATE")
+                Some("SELECT SAVES, TOKENS FROM LS_WRITER WHERE ID = 1 FOR UPDATE")
             }
         }
     }
@@ -117,6 +117,22 @@ impl Dialect {
         }
     }
 
+    /// Why a server of this version cannot be used; it is told by `SELECT VERSION()`.
+    pub(crate) fn too_old(self, version: &str) -> Option<&'static str> {
+        let mut numbers = version
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|number| number.parse::<u32>().ok());
+        let mut next = || numbers.next().unwrap_or(0);
+        let found = (next(), next());
+        match self {
+            Self::Sqlite | Self::PostgreSql => None,
+            Self::MySql if version.contains("MariaDB") => {
+                (found < (10, 6)).then_some("MariaDB 10.6 or newer is needed (SKIP LOCKED)")
+            }
+            Self::MySql => (found < (8, 0)).then_some("MySQL 8.0 or newer is needed (SKIP LOCKED)"),
+        }
+    }
+
     /// Sets up a new session. `read_only` is for SQLite, whose one writer has a pool of its own.
     pub(crate) async fn set_up(
         self,
@@ -135,11 +151,14 @@ impl Dialect {
             // the middle of a save must not keep its turn for ever.
             (Self::PostgreSql, _) => &[
                 "SET lock_timeout = '20s'",
+                // A ROLLBACK outside of a transaction is how a connection is tried.
+                "SET client_min_messages = error",
                 "SET idle_in_transaction_session_timeout = '60s'",
             ],
             (Self::MySql, _) => &[
                 "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
                 "SET SESSION innodb_lock_wait_timeout = 20",
+                "SET SESSION wait_timeout = 120",
                 // A text that does not fit is an error, never cut off.
                 "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
             ],
@@ -150,9 +169,31 @@ impl Dialect {
         if self == Self::MySql {
             // MariaDB's name of it; MySQL has none.
             let _ = connection
-                .execute("SET SESSION idle_write_transaction_timeout = 60")
+                .execute("SET SESSION idle_transaction_timeout = 60")
                 .await;
         }
         connection.flush().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_that_lack_what_is_needed_are_told() {
+        for (version, usable) in [
+            ("5.7.44-log", false),
+            ("8.0.36", true),
+            ("9.1.0", true),
+            ("10.5.23-MariaDB-1", false),
+            ("10.11.6-MariaDB-0+deb12u1", true),
+        ] {
+            assert_eq!(
+                Dialect::MySql.too_old(version).is_none(),
+                usable,
+                "{version}"
+            );
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::schema::message;
 /// What went wrong in the database, with the object concerned. No message holds a password.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("database {address:?} {rule}")]
+    #[error("database{address} {rule}")]
     Address { address: String, rule: String },
     #[error("{database}: cannot open the database: {reason}")]
     Open { database: String, reason: String },
@@ -52,15 +52,14 @@ impl StoreError {
         }
     }
 
-    /// A commit that the database itself has refused changed nothing; of any other failure nobody
-    /// knows.
+    /// A commit that the database has refused for what it holds (SQLSTATE 23) or because of
+    /// another transaction (40) changed nothing; of any other failure nobody knows.
     pub(crate) fn commit(error: sqlx::Error) -> Self {
         match &error {
-            // Class 08 and 57: the connection is ending, and the answer may be about that.
             sqlx::Error::Database(refused)
-                if !refused
+                if refused
                     .code()
-                    .is_some_and(|code| code.starts_with("08") || code.starts_with("57")) =>
+                    .is_some_and(|code| code.starts_with("23") || code.starts_with("40")) =>
             {
                 Self::Sql(error)
             }

@@ -10,6 +10,7 @@ mod decide;
 mod dialect;
 mod error;
 mod gateways;
+mod jdbc;
 mod label_log;
 mod outbox;
 mod routes;
@@ -23,11 +24,14 @@ mod tx;
 mod write;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kit::config::{Config, ConfigError};
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyPool, Row};
+use sqlx::{AnyPool, Executor, Row};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 use url::Url;
 
 pub use database::{Database, Dialect, PoolOptions};
@@ -44,6 +48,10 @@ use tx::Tx;
 /// Work on the database that takes longer has failed: a server may hang without closing its
 /// connections.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a connection may take to answer before it is used.
+const TRIAL: Duration = Duration::from_secs(5);
+/// Connections that are idle for longer are closed, before the server does.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Where the store is and what it remembers.
 #[derive(Clone, Debug)]
@@ -65,6 +73,8 @@ pub struct Store {
     read: AnyPool,
     dc: String,
     history_size: u32,
+    /// Those of this process who save wait here for their turn, not on connections.
+    turn: Arc<Mutex<()>>,
 }
 
 impl StoreOptions {
@@ -135,6 +145,7 @@ impl Store {
             read,
             dc: options.dc.clone(),
             history_size: options.history_size.max(1),
+            turn: Arc::default(),
         };
         store.warn_of_small_packets().await?;
         Ok(store)
@@ -147,7 +158,7 @@ impl Store {
             return Ok(());
         }
         let bytes = self.count(dialect::MAX_PACKET).await?;
-        if bytes < artifact::MAX_ARTIFACT_BYTES as u64 {
+        if bytes <= artifact::MAX_ARTIFACT_BYTES as u64 {
             tracing::warn!(
                 database = %self.database,
                 bytes,
@@ -186,7 +197,7 @@ impl Store {
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(PATIENCE, work).await {
+        match timeout(PATIENCE, work).await {
             Ok(done) => done,
             Err(_) => Err(StoreError::NoAnswer),
         }
@@ -208,11 +219,24 @@ async fn pool(database: &Database, read_only: bool, max: u32) -> Result<AnyPool,
         url.set_query(Some("mode=rw"));
     }
     let options = &database.pool;
+    let tested = options.test && database.path().is_none();
     AnyPoolOptions::new()
         .max_connections(max)
         .min_connections(options.min.min(max))
         .acquire_timeout(options.wait)
-        .test_before_acquire(options.test && database.path().is_none())
+        .idle_timeout(IDLE)
+        .test_before_acquire(false)
+        .before_acquire(move |connection, _| {
+            Box::pin(async move {
+                // What was cut off may have left a transaction open. A connection that does not
+                // answer at once is replaced.
+                if !tested {
+                    return Ok(true);
+                }
+                let tried = timeout(TRIAL, connection.execute("ROLLBACK")).await;
+                Ok(matches!(tried, Ok(Ok(_))))
+            })
+        })
         .after_connect(move |connection, _| Box::pin(dialect.set_up(connection, read_only)))
         .connect(url.as_str())
         .await

@@ -6,6 +6,7 @@
 //! commit: so positions follow the commits without a gap, and what was decided still holds.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use artifact::{Artifact, Digest, Instruction, Label, SavedTo};
@@ -85,11 +86,72 @@ const LOST_COMMIT: Duration = Duration::from_secs(30);
 /// The wait between two tries.
 const BETWEEN_TRIES: Duration = Duration::from_millis(250);
 
+/// So many tokens are kept: more saves than others can make while a lost commit is looked for.
+const TOKENS: usize = 256;
+const TOKEN_LENGTH: usize = 8;
+
 /// How a transaction ended.
 enum Ended<T> {
     Committed(T),
-    /// The database was lost during the commit; this is what was done, if it was.
-    Lost(T),
+    /// The database was lost during the commit.
+    Lost(Lost<T>),
+}
+
+/// A commit without an answer: its token, the number of saves before it, and what was done, if it
+/// took place.
+struct Lost<T> {
+    token: String,
+    saves: i64,
+    done: T,
+}
+
+/// Tries until it is known what became of a change. After a lost commit each try first looks for
+/// that one.
+struct Tries<T> {
+    lost: Option<Lost<T>>,
+    give_up: Option<Instant>,
+}
+
+impl<T> Default for Tries<T> {
+    fn default() -> Self {
+        Self {
+            lost: None,
+            give_up: None,
+        }
+    }
+}
+
+impl<T> Tries<T> {
+    /// What is known after a try; nothing yet, if it is to be tried again.
+    fn settle(
+        &mut self,
+        ended: Result<Ended<T>, StoreError>,
+    ) -> ControlFlow<Result<T, StoreError>> {
+        match ended {
+            Ok(Ended::Committed(done)) => return ControlFlow::Break(Ok(done)),
+            Ok(Ended::Lost(lost)) => self.lost = Some(lost),
+            Err(StoreError::Unknown) => return ControlFlow::Break(Err(StoreError::Unknown)),
+            Err(error) if self.lost.is_none() => return ControlFlow::Break(Err(error)),
+            Err(error) => {
+                tracing::warn!(%error, "a commit without an answer cannot be looked up yet");
+            }
+        }
+        let give_up = *self
+            .give_up
+            .get_or_insert_with(|| Instant::now() + LOST_COMMIT);
+        if Instant::now() >= give_up {
+            return ControlFlow::Break(Err(StoreError::Unknown));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The turn of one who saves.
+struct Turn {
+    tx: Tx,
+    saves: i64,
+    /// Of the newest saves, one after the other; empty where commits cannot be lost.
+    tokens: String,
 }
 
 impl Store {
@@ -97,9 +159,9 @@ impl Store {
     ///
     /// Each saved artifact becomes a new revision with one entry in the log of every label it
     /// goes to, a Remove in every label it had and no longer has, and one outbox row for each of
-    /// the two. Saving the bytes that are already there again changes nothing; so when the
-    /// database is lost during the commit, the batch is saved once more when it is back, and the
-    /// outcomes are true in either case.
+    /// the two. Saving the bytes that are already there again changes nothing. When the database
+    /// is lost during the commit, it is found out whether the commit took place as soon as it is
+    /// back; if not, the batch is saved again.
     ///
     /// # Errors
     /// When the database fails; then nothing of the batch is saved. [`StoreError::Unknown`] when
@@ -113,50 +175,14 @@ impl Store {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let mut lost: Option<Vec<SaveOutcome>> = None;
-        let mut give_up = None;
+        let mut tries = Tries::default();
         loop {
-            let ended = self.try_save(batch, mode, now).await;
-            match (ended, &lost) {
-                (Ok(Ended::Committed(outcomes)), _) => return Ok(settled(outcomes, lost)),
-                (Ok(Ended::Lost(outcomes)), _) => lost = Some(settled(outcomes, lost)),
-                (Err(error), None) => return Err(error),
-                (Err(error), Some(_)) => {
-                    tracing::warn!(%error, "a commit without an answer cannot be looked up yet");
-                }
+            let ended = self.try_save(batch, mode, now, &mut tries.lost).await;
+            if let ControlFlow::Break(settled) = tries.settle(ended) {
+                return settled;
             }
-            wait_for_database(&mut give_up).await?;
+            tokio::time::sleep(BETWEEN_TRIES).await;
         }
-    }
-
-    async fn try_save(
-        &self,
-        batch: &[Save],
-        mode: SaveMode,
-        now: i64,
-    ) -> Result<Ended<Vec<SaveOutcome>>, StoreError> {
-        let ids: BTreeSet<&str> = batch.iter().map(|s| s.artifact.api_id.as_str()).collect();
-        let names: BTreeSet<&str> = batch.iter().map(|s| s.artifact.name.as_str()).collect();
-        let routes: BTreeSet<&str> = batch
-            .iter()
-            .flat_map(|save| save.routes.iter().map(String::as_str))
-            .collect();
-        let (ids, names, routes) = (listed(ids), listed(names), listed(routes));
-        let work = async {
-            let mut tx = self.begin_save().await?;
-            let mut state = State::read(&mut tx, &self.dc, &ids, &names, &routes).await?;
-            let mut plan = Plan::new(&self.dc, now);
-            let outcomes = plan.save(&mut state, batch)?;
-            plan.write(&mut tx, self.history_size).await?;
-            Ok((tx, outcomes))
-        };
-        let (tx, outcomes) = self.within(work).await?;
-        let refused = outcomes.iter().any(SaveOutcome::is_refusal);
-        if mode == SaveMode::DryRun || (mode == SaveMode::Atomic && refused) {
-            self.within(tx.rollback()).await?;
-            return Ok(Ended::Committed(outcomes));
-        }
-        self.end(tx, outcomes).await
     }
 
     /// Removes a published API from all its labels: a tombstone in every label log.
@@ -171,21 +197,51 @@ impl Store {
         tenant: &str,
         now: i64,
     ) -> Result<Option<Removed>, StoreError> {
-        let mut lost: Option<Removed> = None;
-        let mut give_up = None;
+        let mut tries = Tries::default();
         loop {
-            match (self.try_remove(name, version, tenant, now).await, &lost) {
-                // Not there any more: the lost commit took place.
-                (Ok(Ended::Committed(None)), Some(_)) => return Ok(lost),
-                (Ok(Ended::Committed(removed)), _) => return Ok(removed),
-                (Ok(Ended::Lost(removed)), _) => lost = removed,
-                (Err(error), None) => return Err(error),
-                (Err(error), Some(_)) => {
-                    tracing::warn!(%error, "a commit without an answer cannot be looked up yet");
-                }
+            let lost = &mut tries.lost;
+            let ended = self.try_remove(name, version, tenant, now, lost).await;
+            if let ControlFlow::Break(settled) = tries.settle(ended) {
+                return settled;
             }
-            wait_for_database(&mut give_up).await?;
+            tokio::time::sleep(BETWEEN_TRIES).await;
         }
+    }
+
+    async fn try_save(
+        &self,
+        batch: &[Save],
+        mode: SaveMode,
+        now: i64,
+        lost: &mut Option<Lost<Vec<SaveOutcome>>>,
+    ) -> Result<Ended<Vec<SaveOutcome>>, StoreError> {
+        let ids: BTreeSet<&str> = batch.iter().map(|s| s.artifact.api_id.as_str()).collect();
+        let names: BTreeSet<&str> = batch.iter().map(|s| s.artifact.name.as_str()).collect();
+        let routes = batch.iter().flat_map(|save| &save.routes);
+        let routes: BTreeSet<&str> = routes.map(String::as_str).collect();
+        let (ids, names, routes) = (listed(ids), listed(names), listed(routes));
+        let _turn = self.turn.lock().await;
+        let work = async {
+            let mut turn = self.begin_save().await?;
+            if let Some(done) = turn.took_place(lost)? {
+                return Ok((turn, Err(done)));
+            }
+            let mut state = State::read(&mut turn.tx, &self.dc, &ids, &names, &routes).await?;
+            let mut plan = Plan::new(&self.dc, now);
+            let outcomes = plan.save(&mut state, batch)?;
+            plan.write(&mut turn.tx, self.history_size).await?;
+            Ok((turn, Ok(outcomes)))
+        };
+        let (turn, outcomes) = match self.within(work).await? {
+            (_, Err(done)) => return Ok(Ended::Committed(done)),
+            (turn, Ok(outcomes)) => (turn, outcomes),
+        };
+        let refused = outcomes.iter().any(SaveOutcome::is_refusal);
+        if mode == SaveMode::DryRun || (mode == SaveMode::Atomic && refused) {
+            self.within(turn.tx.rollback()).await?;
+            return Ok(Ended::Committed(outcomes));
+        }
+        self.end(turn, outcomes).await
     }
 
     async fn try_remove(
@@ -194,18 +250,24 @@ impl Store {
         version: &str,
         tenant: &str,
         now: i64,
+        lost: &mut Option<Lost<Option<Removed>>>,
     ) -> Result<Ended<Option<Removed>>, StoreError> {
+        let _turn = self.turn.lock().await;
         let work = async {
-            let mut tx = self.begin_save().await?;
-            let Some(api_id) = published(&mut tx, name, version, tenant).await? else {
-                return Ok((tx, None));
+            let mut turn = self.begin_save().await?;
+            if let Some(done) = turn.took_place(lost)? {
+                return Ok((turn, done, false));
+            }
+            let tx = &mut turn.tx;
+            let Some(api_id) = published(tx, name, version, tenant).await? else {
+                return Ok((turn, None, false));
             };
             let ids = [api_id.as_str()];
-            let mut state = State::read(&mut tx, &self.dc, &ids, &[name], &[]).await?;
+            let mut state = State::read(tx, &self.dc, &ids, &[name], &[]).await?;
             let newest = state.apis.get(&api_id);
             let newest = newest
                 .ok_or_else(|| StoreError::bad_row("LS_API", format!("no row for {api_id}")))?;
-            let removal = tombstone(&mut tx, &api_id, newest.revision).await?;
+            let removal = tombstone(tx, &api_id, newest.revision).await?;
             let text = removal
                 .to_text()
                 .map_err(|error| StoreError::bad_row("LS_REVISION", error.to_string()))?;
@@ -221,7 +283,7 @@ impl Store {
                 routes: &[],
             };
             let labels = plan.remove(&mut state, tombstone);
-            plan.write(&mut tx, self.history_size).await?;
+            plan.write(tx, self.history_size).await?;
             let removed = Removed {
                 api_id: removal.api_id.clone(),
                 name: removal.name.clone(),
@@ -230,61 +292,69 @@ impl Store {
                 digest,
                 labels,
             };
-            Ok((tx, Some(removed)))
+            Ok((turn, Some(removed), true))
         };
-        let (tx, removed) = self.within(work).await?;
-        self.end(tx, removed).await
+        let (turn, removed, changed) = self.within(work).await?;
+        if !changed {
+            return Ok(Ended::Committed(removed));
+        }
+        self.end(turn, removed).await
     }
 
     /// Begins a transaction that saves, once it is this one's turn.
-    async fn begin_save(&self) -> Result<Tx, StoreError> {
+    async fn begin_save(&self) -> Result<Turn, StoreError> {
         let mut tx = self.begin_write().await?;
-        if let Some(turn) = tx.dialect.writers_turn()
-            && tx.fetch(turn, &[]).await?.is_empty()
-        {
-            return Err(StoreError::bad_row("LS_WRITER", "its row is missing"));
+        let (mut saves, mut tokens) = (0, String::new());
+        if let Some(turn) = tx.dialect.writers_turn() {
+            let rows = tx.fetch(turn, &[]).await?;
+            let missing = || StoreError::bad_row("LS_WRITER", "its row is missing");
+            let row = rows.first().ok_or_else(missing)?;
+            (saves, tokens) = (row.try_get(0)?, row.try_get(1)?);
         }
-        Ok(tx)
+        Ok(Turn { tx, saves, tokens })
     }
 
-    async fn end<T>(&self, tx: Tx, done: T) -> Result<Ended<T>, StoreError> {
-        match self.within(tx.commit()).await {
+    /// Commits, with a token by which it can be found that it took place.
+    async fn end<T>(&self, mut turn: Turn, done: T) -> Result<Ended<T>, StoreError> {
+        if turn.tx.dialect.writers_turn().is_none() {
+            // In this process: it is waited for, and an error is an answer.
+            turn.tx.commit().await?;
+            return Ok(Ended::Committed(done));
+        }
+        let token = uuid::Uuid::new_v4().simple().to_string()[..TOKEN_LENGTH].to_owned();
+        let kept = turn.tokens.len().min((TOKENS - 1) * TOKEN_LENGTH);
+        let tokens = format!("{token}{}", turn.tokens.get(..kept).unwrap_or_default());
+        let args = [(turn.saves + 1).into(), tokens.into()];
+        let left = turn.tx.execute(sql::LEAVE_TOKEN, &args);
+        self.within(left).await?;
+        match self.within(turn.tx.commit()).await {
             Ok(()) => Ok(Ended::Committed(done)),
-            Err(StoreError::Unknown | StoreError::NoAnswer) => Ok(Ended::Lost(done)),
+            Err(StoreError::Unknown | StoreError::NoAnswer) => Ok(Ended::Lost(Lost {
+                token,
+                saves: turn.saves,
+                done,
+            })),
             Err(error) => Err(error),
         }
     }
 }
 
-/// What a repeated save says of what an earlier try has done: the earlier try's own words.
-fn settled(outcomes: Vec<SaveOutcome>, earlier: Option<Vec<SaveOutcome>>) -> Vec<SaveOutcome> {
-    let Some(earlier) = earlier else {
-        return outcomes;
-    };
-    let pairs = outcomes.into_iter().zip(earlier);
-    pairs
-        .map(|(now, then)| match (&now, &then) {
-            (
-                SaveOutcome::Unchanged { revision, digest },
-                SaveOutcome::Saved {
-                    revision: saved,
-                    digest: bytes,
-                    ..
-                },
-            ) if revision == saved && digest == bytes => then,
-            _ => now,
-        })
-        .collect()
-}
-
-/// Waits a little, until it has been too long since the first time.
-async fn wait_for_database(give_up: &mut Option<Instant>) -> Result<(), StoreError> {
-    let give_up = *give_up.get_or_insert_with(|| Instant::now() + LOST_COMMIT);
-    if Instant::now() >= give_up {
-        return Err(StoreError::Unknown);
+impl Turn {
+    /// What the lost commit did, if it took place. If it did not, it is not looked for any more.
+    fn took_place<T>(&self, lost: &mut Option<Lost<T>>) -> Result<Option<T>, StoreError> {
+        let Some(looked_for) = lost.take() else {
+            return Ok(None);
+        };
+        let mut tokens = self.tokens.as_bytes().chunks(TOKEN_LENGTH);
+        if tokens.any(|token| token == looked_for.token.as_bytes()) {
+            return Ok(Some(looked_for.done));
+        }
+        // Others may have pushed it out.
+        if self.saves - looked_for.saves >= i64::try_from(TOKENS).unwrap_or(i64::MAX) {
+            return Err(StoreError::Unknown);
+        }
+        Ok(None)
     }
-    tokio::time::sleep(BETWEEN_TRIES).await;
-    Ok(())
 }
 
 fn listed(set: BTreeSet<&str>) -> Vec<&str> {

@@ -4,7 +4,7 @@ use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, ConnectOptions, Connection, Executor, Row};
 
 use crate::dialect::Script;
-use crate::{Database, StoreError, sql};
+use crate::{Database, Dialect, StoreError, sql};
 
 /// The schema version that this program reads and writes.
 pub const SCHEMA_VERSION: i64 = 2;
@@ -114,12 +114,26 @@ async fn connect(database: &Database, make: bool) -> Result<AnyConnection, Store
     let connect = async {
         let mut connection = AnyConnectOptions::from_url(&url)?.connect().await?;
         let dialect = database.dialect();
-        dialect.set_up(&mut connection, false).await?;
-        Ok(connection)
+        let mut version = String::new();
+        if dialect == Dialect::MySql {
+            let row = sqlx::query("SELECT VERSION()").fetch_one(&mut connection);
+            version = row.await?.try_get(0)?;
+        }
+        if dialect.too_old(&version).is_none() {
+            dialect.set_up(&mut connection, false).await?;
+        }
+        Ok((connection, version))
     };
-    match tokio::time::timeout(database.pool.wait, connect).await {
-        Ok(connected) => connected.map_err(failed),
-        Err(_) => Err(failed(sqlx::Error::PoolTimedOut)),
+    let (connection, version) = match tokio::time::timeout(database.pool.wait, connect).await {
+        Ok(connected) => connected.map_err(failed)?,
+        Err(_) => return Err(failed(sqlx::Error::PoolTimedOut)),
+    };
+    match database.dialect().too_old(&version) {
+        None => Ok(connection),
+        Some(needed) => Err(StoreError::Open {
+            database: database.to_string(),
+            reason: format!("it is version {version}; {needed}"),
+        }),
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) const NEWEST_ARTIFACT: &str =
 
 // Saving: what is written.
 
+pub(crate) const LEAVE_TOKEN: &str = "UPDATE LS_WRITER SET SAVES = ?, TOKENS = ? WHERE ID = 1";
+
 pub(crate) const DETAILS: Table = Table {
     name: "AM_GW_PUBLISHED_API_DETAILS",
     columns: &[

@@ -179,7 +179,12 @@ impl Tx {
     }
 
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
-        self.inner.commit().await.map_err(StoreError::commit)
+        let committed = self.inner.commit().await;
+        match self.dialect {
+            // In this process: an error is an answer.
+            Dialect::Sqlite => Ok(committed?),
+            Dialect::PostgreSql | Dialect::MySql => committed.map_err(StoreError::commit),
+        }
     }
 
     pub(crate) async fn rollback(self) -> Result<(), StoreError> {

@@ -86,9 +86,10 @@ fn sections(config: &Config) -> Option<Rule> {
             "must be at least 1",
         ),
         (
-            (1..=64).contains(&config.lockstep.dc.len()),
+            (1..=64).contains(&config.lockstep.dc.len())
+                && config.lockstep.dc.trim() == config.lockstep.dc,
             "lockstep.dc",
-            "must have 1 to 64 bytes",
+            "must have 1 to 64 bytes and no blanks at its ends",
         ),
     ];
     let mut broken = rules.into_iter().filter(|(kept, ..)| !kept);

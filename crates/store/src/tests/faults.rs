@@ -36,7 +36,7 @@ async fn publish(store: Store, publisher: usize) -> Vec<Told> {
                 // The save before it, the same but for its number, cannot have been this one.
                 other => panic!("{other:?}"),
             },
-            Err(StoreError::Unknown) => panic!("the database came back and could be asked"),
+            Err(StoreError::Unknown) => panic!("the database came back in time to be asked"),
             Err(_) => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 None

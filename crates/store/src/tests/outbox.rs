@@ -81,9 +81,10 @@ pub(super) async fn relays_share_the_work_and_keep_the_order_of_each_api(fixture
         }
         sent.extend(one);
     }
+    assert_eq!(sent.len(), 60, "nothing twice");
     sent.sort();
     sent.dedup();
-    assert_eq!(sent.len(), 60);
+    assert_eq!(sent.len(), 60, "nothing left");
     other.close().await;
 }
 

@@ -46,10 +46,13 @@ pub(super) async fn a_status_about_an_older_revision_changes_nothing(fixture: &F
         since: 1,
     };
     use artifact::DeploymentState::{Deployed, Failed};
-    store
-        .record_deployments(&[row(2, Deployed), row(1, Failed)])
-        .await
-        .unwrap();
+    for rows in [
+        vec![row(2, Deployed)],
+        vec![row(1, Failed)],
+        vec![row(1, Failed), row(2, Deployed), row(1, Failed)],
+    ] {
+        store.record_deployments(&rows).await.unwrap();
+    }
     let found = store.snapshot().await.unwrap().deployments;
     assert_eq!(
         (found.len(), found[0].revision, found[0].state),
