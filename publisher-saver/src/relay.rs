@@ -22,6 +22,8 @@ const UNWANTED_MS: i64 = 15_000;
 /// How long a step may go on after shutdown.
 const GRACE: Duration = Duration::from_secs(3);
 const BATCH: u32 = 512;
+/// Batches of one step at most.
+const BATCHES: u32 = 16;
 /// Looks without being woken: for rows that another process has left.
 const IDLE: Duration = Duration::from_secs(1);
 const BACKOFF: Backoff = Backoff {
@@ -80,15 +82,68 @@ impl Relay {
         self.step_until(&CancellationToken::new()).await
     }
 
-    /// A step that sends no further wave once `shutdown` is cancelled.
+    /// A step that sends no further wave once `shutdown` is cancelled. Behind a full batch comes
+    /// another one, which is claimed while that is announced: database and broker work at the same
+    /// time.
     async fn step_until(&self, shutdown: &CancellationToken) -> Result<usize, RelayError> {
+        let mut batch = self.claim().await?;
+        let mut announced = 0;
+        for after in (0..BATCHES).rev() {
+            let full = after > 0 && batch.rows.len() == BATCH as usize && !shutdown.is_cancelled();
+            let claim_next = async {
+                // Of an API that is being announced nothing is claimed, so nothing overtakes.
+                if full {
+                    self.claim().await.map(Some)
+                } else {
+                    Ok(None)
+                }
+            };
+            let claim = batch.claim;
+            let (done, next) = tokio::join!(self.announce(batch, shutdown), claim_next);
+            let (sent, unsent) = done?;
+            announced += sent;
+            if unsent.is_empty() {
+                match next? {
+                    Some(next) => batch = next,
+                    None => break,
+                }
+                continue;
+            }
+            if let Ok(Some(next)) = next {
+                let ids: Vec<i64> = next.rows.iter().map(|row| row.id).collect();
+                self.store.give_back(&ids, next.claim, 0).await?;
+            }
+            self.give_back(&unsent, claim).await?;
+            return match unsent.first {
+                None => Ok(announced),
+                Some(first) => Err(RelayError::NotSent {
+                    left: unsent.left.len() + unsent.unwanted.len(),
+                    first,
+                }),
+            };
+        }
+        Ok(announced)
+    }
+
+    async fn claim(&self) -> Result<Batch, StoreError> {
         let now = kit::clock::now_ms();
         let claim = now + LEASE_MS;
-        let mut rows = self.store.claim_outbox(now, claim, BATCH).await?;
+        let rows = self.store.claim_outbox(now, claim, BATCH).await?;
+        Ok(Batch { claim, rows })
+    }
+
+    /// Publishes a batch in waves and takes what was confirmed out of the outbox, until the broker
+    /// is lost or the claim comes to its end. Returns how many were sent, and those that were not.
+    async fn announce(
+        &self,
+        batch: Batch,
+        shutdown: &CancellationToken,
+    ) -> Result<(usize, Unsent), StoreError> {
+        let mut rows = batch.rows;
         let mut announced = 0;
         let mut unsent = Unsent::default();
         while !rows.is_empty() {
-            let late = kit::clock::now_ms() > claim - LEAST_LEASE_MS;
+            let late = kit::clock::now_ms() > batch.claim - LEAST_LEASE_MS;
             if late || unsent.lost || shutdown.is_cancelled() {
                 unsent.left.extend(rows.iter().map(|row| row.id));
                 break;
@@ -119,17 +174,14 @@ impl Relay {
                 self.sent.fetch_add(sent.len() as u64, Ordering::Relaxed);
             }
         }
+        Ok((announced, unsent))
+    }
+
+    async fn give_back(&self, unsent: &Unsent, claim: i64) -> Result<(), StoreError> {
         self.store.give_back(&unsent.left, claim, 0).await?;
         // Others have their turn before those that the broker does not want come again.
         let later = kit::clock::now_ms() + UNWANTED_MS;
-        self.store.give_back(&unsent.unwanted, claim, later).await?;
-        match unsent.first {
-            None => Ok(announced),
-            Some(first) => Err(RelayError::NotSent {
-                left: unsent.left.len() + unsent.unwanted.len(),
-                first,
-            }),
-        }
+        self.store.give_back(&unsent.unwanted, claim, later).await
     }
 
     /// Relays until `shutdown`. What is left then waits in the outbox for the next start.
@@ -170,7 +222,13 @@ impl Relay {
     }
 }
 
-/// Rows of a step that were not sent.
+/// What was claimed at once, and until when.
+struct Batch {
+    claim: i64,
+    rows: Vec<OutboxRow>,
+}
+
+/// Rows of a batch that were not sent.
 #[derive(Default)]
 struct Unsent {
     /// Not the fault of the event.
@@ -185,6 +243,10 @@ struct Unsent {
 }
 
 impl Unsent {
+    fn is_empty(&self) -> bool {
+        self.left.is_empty() && self.unwanted.is_empty()
+    }
+
     fn add(&mut self, row: OutboxRow, error: NotSent) {
         if matches!(error, NotSent::Lost(_)) {
             self.lost = true;
@@ -211,4 +273,101 @@ fn next_wave(rows: Vec<OutboxRow>) -> (Vec<OutboxRow>, Vec<OutboxRow>) {
     let mut seen: HashSet<String> = HashSet::new();
     rows.into_iter()
         .partition(|row| seen.insert(row.announcement.api_id.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use artifact::{Artifact, Label};
+    use events::{AmqpBus, AmqpOptions, AmqpTls, Heard, InProcessBus};
+    use kit::config::BrokerEndpoint;
+    use kit::secret::Secret;
+    use store::{Database, Save, SaveMode, StoreOptions};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A store with 400 APIs, 300 of them saved twice: more than a batch of announcements.
+    async fn saved() -> (Store, TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            database: Database::file(&directory.path().join("lockstep.db")).unwrap(),
+            dc: "DC1".into(),
+            history_size: 2,
+        };
+        let store = Store::open(&options).await.unwrap();
+        for (count, content) in [(400, "1"), (300, "2")] {
+            let saves: Vec<Save> = (0..count).map(|n| save(n, content)).collect();
+            let saving = store.save(&saves, SaveMode::Atomic, 1);
+            saving.await.unwrap();
+        }
+        assert_eq!(store.outbox_length().await.unwrap(), 700);
+        (store, directory)
+    }
+
+    fn save(n: u32, content: &str) -> Save {
+        let artifact = Artifact {
+            name: format!("api{n}"),
+            version: "1".into(),
+            tenant_domain: "carbon.super".into(),
+            api_id: format!("id-{n}"),
+            api_definition: Some(content.into()),
+            ..Artifact::default()
+        };
+        Save {
+            text: artifact.to_text().unwrap(),
+            artifact,
+            routes: vec![format!("/api{n}")],
+            labels: vec![Label::parse("L1").unwrap()],
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_waits_is_announced_once_and_nothing_overtakes() {
+        let (store, _directory) = saved().await;
+        let bus = Bus::InProcess(InProcessBus::new());
+        let mut subscription = bus.subscribe();
+        let relay = Relay::new(store.clone(), bus);
+        let mut announced = 0;
+        while store.outbox_length().await.unwrap() > 0 {
+            announced += relay.step().await.unwrap();
+        }
+        assert_eq!((announced, relay.sent()), (700, 700));
+        let mut positions: HashMap<String, Vec<u64>> = HashMap::new();
+        for _ in 0..=700 {
+            if let Some(Heard::Event(event)) = subscription.next().await {
+                let of_api = positions.entry(event.api_id.clone()).or_default();
+                of_api.push(event.positions[0].seq);
+            }
+        }
+        let mut all: Vec<u64> = positions.values().flatten().copied().collect();
+        all.sort_unstable();
+        assert_eq!(all, (1..=700).collect::<Vec<_>>());
+        assert!(positions.values().all(|of_api| of_api.is_sorted()));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_not_sent_is_given_back() {
+        let (store, _directory) = saved().await;
+        let bus = Bus::Amqp(AmqpBus::new(AmqpOptions {
+            endpoints: vec![BrokerEndpoint::parse("tcp://127.0.0.1:1").unwrap()],
+            username: "guest".into(),
+            password: Secret::new("guest"),
+            virtual_host: "/".into(),
+            topic: "notification".into(),
+            heartbeat: 0,
+            failback: Duration::from_secs(60),
+            tls: AmqpTls::default(),
+            name: "test".into(),
+        }));
+        let relay = Relay::new(store.clone(), bus);
+        let error = relay.step().await.unwrap_err();
+        assert!(
+            matches!(error, RelayError::NotSent { left, .. } if left >= 512),
+            "{error}"
+        );
+        let claimed = store.claim_outbox(kit::clock::now_ms(), i64::MAX, 1000);
+        assert_eq!(claimed.await.unwrap().len(), 700);
+    }
 }

@@ -102,17 +102,20 @@ impl Dialect {
         }
     }
 
-    /// Rows of the outbox that nobody has claimed, oldest first; those that another relay is just
-    /// claiming are passed over.
+    /// Rows of the outbox that nobody has claimed, oldest first, each with the oldest row of its API,
+    /// claimed or not; those that another relay is just claiming are passed over.
     pub(crate) fn unclaimed(self) -> &'static str {
         match self {
             Self::Sqlite => {
-                "SELECT ID, API_ID, ANNOUNCEMENT FROM LS_OUTBOX \
-                 WHERE CLAIMED_UNTIL < ? ORDER BY ID LIMIT ?"
+                "SELECT o.ID, o.API_ID, o.ANNOUNCEMENT, \
+                 (SELECT MIN(h.ID) FROM LS_OUTBOX h WHERE h.API_ID = o.API_ID) \
+                 FROM LS_OUTBOX o WHERE o.CLAIMED_UNTIL < ? ORDER BY o.ID LIMIT ?"
             }
             Self::PostgreSql | Self::MySql => {
-                "SELECT ID, API_ID, ANNOUNCEMENT FROM LS_OUTBOX \
-                 WHERE CLAIMED_UNTIL < ? ORDER BY ID LIMIT ? FOR UPDATE SKIP LOCKED"
+                "SELECT o.ID, o.API_ID, o.ANNOUNCEMENT, \
+                 (SELECT MIN(h.ID) FROM LS_OUTBOX h WHERE h.API_ID = o.API_ID) \
+                 FROM LS_OUTBOX o WHERE o.CLAIMED_UNTIL < ? ORDER BY o.ID LIMIT ? \
+                 FOR UPDATE SKIP LOCKED"
             }
         }
     }

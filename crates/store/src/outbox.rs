@@ -15,6 +15,15 @@ pub struct OutboxRow {
     pub announcement: Announcement,
 }
 
+/// A row that nobody has claimed.
+struct Found {
+    id: i64,
+    api_id: String,
+    announcement: String,
+    /// The oldest row of the same API.
+    head: Option<i64>,
+}
+
 impl Store {
     /// Claims up to `limit` of the oldest announcements that are free at `now`, `until` a later
     /// moment. A claim that is not followed by [`Store::mark_announced`] ends then: another relay
@@ -39,35 +48,38 @@ impl Store {
             tx.rollback().await?;
             return Ok(Vec::new());
         }
-        let mut found: Vec<(i64, String, String)> = Vec::with_capacity(rows.len());
+        let mut found: Vec<Found> = Vec::with_capacity(rows.len());
         for row in &rows {
-            found.push((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+            found.push(Found {
+                id: row.try_get(0)?,
+                api_id: row.try_get(1)?,
+                announcement: row.try_get(2)?,
+                head: row.try_get(3)?,
+            });
         }
-        found.sort_unstable_by_key(|(id, ..)| *id);
-        // The oldest row of each API, claimed or not: rows leave the table when they are sent.
-        let mut first_found: HashMap<&str, i64> = HashMap::new();
-        for (id, api_id, _) in &found {
-            first_found.entry(api_id).or_insert(*id);
+        found.sort_unstable_by_key(|found| found.id);
+        // An API is ours when its oldest row is among those found: rows leave the table when they
+        // are sent. One that was saved after the statement began has no oldest row yet.
+        let mut ours: HashMap<&str, bool> = HashMap::new();
+        for found in &found {
+            ours.entry(&found.api_id)
+                .or_insert_with(|| found.head == Some(found.id));
         }
-        let apis: Vec<&str> = first_found.keys().copied().collect();
-        let mut heads: HashMap<String, i64> = HashMap::new();
-        for row in tx.fetch_in(sql::OUTBOX_HEADS, &[], &apis).await? {
-            heads.insert(row.try_get(0)?, row.try_get(1)?);
-        }
-        let ours = |api_id: &str| match (first_found.get(api_id), heads.get(api_id)) {
-            (Some(first), Some(head)) => first <= head,
-            _ => true,
-        };
-        let claimed: Vec<&(i64, String, String)> =
-            found.iter().filter(|(_, api_id, _)| ours(api_id)).collect();
-        let ids: Vec<Arg<'_>> = claimed.iter().map(|(id, ..)| Arg::Int(*id)).collect();
+        let claimed: Vec<&Found> = found
+            .iter()
+            .filter(|found| ours.get(found.api_id.as_str()) == Some(&true))
+            .collect();
+        let ids: Vec<Arg<'_>> = claimed.iter().map(|found| Arg::Int(found.id)).collect();
         let until = [until.into()];
         tx.execute_in(sql::CLAIM_OUTBOX, &until, &ids).await?;
         tx.commit().await?;
         let (mut readable, mut damaged) = (Vec::with_capacity(claimed.len()), Vec::new());
-        for (id, _, text) in claimed {
+        for Found {
+            id, announcement, ..
+        } in claimed
+        {
             // A row that cannot be read announces nothing; the label log itself has the entry.
-            match serde_json::from_str(text) {
+            match serde_json::from_str(announcement) {
                 Ok(announcement) => readable.push(OutboxRow {
                     id: *id,
                     announcement,

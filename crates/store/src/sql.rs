@@ -127,8 +127,6 @@ pub(crate) const PUBLISHED_TO: &str = "SELECT API_ID, GATEWAY_LABEL, SEQ FROM LS
 
 // The outbox.
 
-pub(crate) const OUTBOX_HEADS: &str =
-    "SELECT API_ID, MIN(ID) FROM LS_OUTBOX WHERE API_ID IN (??) GROUP BY API_ID";
 pub(crate) const CLAIM_OUTBOX: &str = "UPDATE LS_OUTBOX SET CLAIMED_UNTIL = ? WHERE ID IN (??)";
 pub(crate) const GIVE_BACK_OUTBOX: &str =
     "UPDATE LS_OUTBOX SET CLAIMED_UNTIL = ? WHERE CLAIMED_UNTIL = ? AND ID IN (??)";

@@ -106,6 +106,14 @@ pub fn embedded_only(what: &str) -> bool {
     true
 }
 
+/// A server that is shared with others, started if it does not run.
+///
+/// # Errors
+/// When it cannot be started.
+pub async fn started(kind: Kind) -> anyhow::Result<Server> {
+    shared::server(kind).await
+}
+
 /// A server that is shared with other tests, started if it does not run. `None` when tests with
 /// servers are left out; `what` is told then.
 ///
@@ -115,6 +123,6 @@ pub async fn shared(kind: Kind, what: &str) -> Option<Server> {
     if embedded_only(what) {
         return None;
     }
-    let server = shared::server(kind).await;
+    let server = started(kind).await;
     Some(server.unwrap_or_else(|error| panic!("cannot start {kind} for tests: {error:#}")))
 }
