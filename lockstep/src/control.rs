@@ -105,8 +105,9 @@ impl Control {
         let url = format!("{}/api/lockstep/v1/apis", self.publisher);
         let mut query = vec![("name", name), ("version", version)];
         query.extend(tenant.map(|tenant| ("tenant", tenant)));
-        let request = self.client.delete(&url).timeout(READ_TIMEOUT).query(&query);
-        self.answer(request, &self.publisher).await
+        let request = self.client.delete(&url).query(&query);
+        self.answer(request.timeout(PUBLISH_TIMEOUT), &self.publisher)
+            .await
     }
 
     pub async fn forget(&self, gateway_id: &str) -> anyhow::Result<serde_json::Value> {

@@ -236,7 +236,7 @@ fn names_the_place_and_the_reason_but_never_the_content() {
 }
 
 fn any_label() -> impl Strategy<Value = Label> {
-    "[^\\p{Cc}]{0,10}[<>&'=é\u{2028}]{0,2}[a-z]".prop_map(|name| Label::parse(name).unwrap())
+    "[a-z][^\\p{Cc}]{0,10}[<>&'=é\u{2028}]{0,2}[a-z]".prop_map(|name| Label::parse(name).unwrap())
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
