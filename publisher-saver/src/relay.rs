@@ -13,10 +13,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// How long a claim holds; a relay that dies in between is followed by another one after it.
-const LEASE_MS: i64 = 60_000;
-/// A wave is sent only while so much of the lease is left: longer than several brokers are waited
-/// for.
-const LEAST_LEASE_MS: i64 = 40_000;
+const LEASE_MS: i64 = 20_000;
+/// A wave is sent only while so much of the lease is left, longer than the broker is waited for;
+/// before that the claim is renewed.
+const LEAST_LEASE_MS: i64 = 15_000;
 /// How long an event waits that the broker has refused or returned.
 const UNWANTED_MS: i64 = 15_000;
 /// How long a step may go on after shutdown.
@@ -98,7 +98,6 @@ impl Relay {
                     Ok(None)
                 }
             };
-            let claim = batch.claim;
             let (done, next) = tokio::join!(self.announce(batch, shutdown), claim_next);
             let (sent, unsent) = done?;
             announced += sent;
@@ -113,7 +112,7 @@ impl Relay {
                 let ids: Vec<i64> = next.rows.iter().map(|row| row.id).collect();
                 self.store.give_back(&ids, next.claim, 0).await?;
             }
-            self.give_back(&unsent, claim).await?;
+            self.give_back(&unsent).await?;
             return match unsent.first {
                 None => Ok(announced),
                 Some(first) => Err(RelayError::NotSent {
@@ -133,7 +132,7 @@ impl Relay {
     }
 
     /// Publishes a batch in waves and takes what was confirmed out of the outbox, until the broker
-    /// is lost or the claim comes to its end. Returns how many were sent, and those that were not.
+    /// is lost or another relay has taken the claim. Returns how many were sent, and those that were not.
     async fn announce(
         &self,
         batch: Batch,
@@ -141,11 +140,17 @@ impl Relay {
     ) -> Result<(usize, Unsent), StoreError> {
         let mut rows = batch.rows;
         let mut announced = 0;
-        let mut unsent = Unsent::default();
+        let mut unsent = Unsent {
+            claim: batch.claim,
+            ..Unsent::default()
+        };
         while !rows.is_empty() {
-            let late = kit::clock::now_ms() > batch.claim - LEAST_LEASE_MS;
-            if late || unsent.lost || shutdown.is_cancelled() {
+            if unsent.lost || shutdown.is_cancelled() {
                 unsent.left.extend(rows.iter().map(|row| row.id));
+                break;
+            }
+            let now = kit::clock::now_ms();
+            if now > unsent.claim - LEAST_LEASE_MS && !self.renew(&mut unsent, &rows, now).await? {
                 break;
             }
             let (wave, rest) = next_wave(rows);
@@ -177,11 +182,28 @@ impl Relay {
         Ok((announced, unsent))
     }
 
-    async fn give_back(&self, unsent: &Unsent, claim: i64) -> Result<(), StoreError> {
+    /// Prolongs the claim; `false` when another relay has taken some of it, which then goes on.
+    async fn renew(
+        &self,
+        unsent: &mut Unsent,
+        rows: &[OutboxRow],
+        now: i64,
+    ) -> Result<bool, StoreError> {
+        let mut ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+        ids.extend(unsent.left.iter().chain(&unsent.unwanted));
+        let claim = now + LEASE_MS;
+        let renewed = self.store.give_back(&ids, unsent.claim, claim).await?;
+        unsent.claim = claim;
+        Ok(renewed == ids.len() as u64)
+    }
+
+    async fn give_back(&self, unsent: &Unsent) -> Result<(), StoreError> {
+        let claim = unsent.claim;
         self.store.give_back(&unsent.left, claim, 0).await?;
         // Others have their turn before those that the broker does not want come again.
         let later = kit::clock::now_ms() + UNWANTED_MS;
-        self.store.give_back(&unsent.unwanted, claim, later).await
+        self.store.give_back(&unsent.unwanted, claim, later).await?;
+        Ok(())
     }
 
     /// Relays until `shutdown`. What is left then waits in the outbox for the next start.
@@ -231,6 +253,8 @@ struct Batch {
 /// Rows of a batch that were not sent.
 #[derive(Default)]
 struct Unsent {
+    /// Until when they are claimed.
+    claim: i64,
     /// Not the fault of the event.
     left: Vec<i64>,
     /// Refused or returned.

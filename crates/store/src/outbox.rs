@@ -98,12 +98,14 @@ impl Store {
 
     /// Takes announcements that have been sent out of the outbox.
     pub async fn mark_announced(&self, ids: &[i64]) -> Result<(), StoreError> {
-        self.change_claimed(sql::DELETE_OUTBOX, &[], ids).await
+        self.change_claimed(sql::DELETE_OUTBOX, &[], ids).await?;
+        Ok(())
     }
 
     /// Gives announcements back that were claimed until `claim`: who claims after `free` gets them.
-    /// Those that another relay has claimed in the meantime stay its.
-    pub async fn give_back(&self, ids: &[i64], claim: i64, free: i64) -> Result<(), StoreError> {
+    /// Those that another relay has claimed in the meantime stay its. Returns how many were this
+    /// claim's.
+    pub async fn give_back(&self, ids: &[i64], claim: i64, free: i64) -> Result<u64, StoreError> {
         let before = [Arg::Int(free), Arg::Int(claim)];
         self.change_claimed(sql::GIVE_BACK_OUTBOX, &before, ids)
             .await
@@ -114,15 +116,16 @@ impl Store {
         statement: &'static str,
         before: &[Arg<'_>],
         ids: &[i64],
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
         if ids.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let work = async {
             let mut tx = self.begin_write().await?;
             let ids: Vec<Arg<'_>> = ids.iter().map(|id| Arg::Int(*id)).collect();
-            tx.execute_in(statement, before, &ids).await?;
-            tx.commit().await
+            let changed = tx.execute_in(statement, before, &ids).await?;
+            tx.commit().await?;
+            Ok(changed)
         };
         self.within(work).await
     }

@@ -145,20 +145,22 @@ impl Tx {
         Ok(done.rows_affected())
     }
 
-    /// As [`Tx::fetch_in`], for a statement that changes rows.
+    /// As [`Tx::fetch_in`], for a statement that changes rows; returns how many.
     pub(crate) async fn execute_in(
         &mut self,
         sql: &'static str,
         before: &[Arg<'_>],
         list: &[Arg<'_>],
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
+        let mut changed = 0;
         for part in list.chunks(LIST) {
             let text = placeholders(self.dialect, in_list(sql, part.len()));
             let mut args = before.to_vec();
             args.extend(padded(part).cloned());
-            query(text, &args).execute(&mut *self.inner).await?;
+            let done = query(text, &args).execute(&mut *self.inner).await?;
+            changed += done.rows_affected();
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// Puts rows into a table. No two of them may have the same key.

@@ -114,7 +114,8 @@ impl Plan<'_> {
         tx.put(&sql::ROUTE, &routes).await?;
         tx.put(&sql::REVISION, &revisions).await?;
         let keep = i64::from(history_size).into();
-        tx.execute_in(sql::PRUNE_REVISIONS, &[keep], &long).await
+        tx.execute_in(sql::PRUNE_REVISIONS, &[keep], &long).await?;
+        Ok(())
     }
 }
 

@@ -93,9 +93,11 @@ pub(super) async fn what_is_given_back_is_claimed_again_at_once(fixture: &Fixtur
     saved(store, save("a", "1", &["L1"])).await;
     let claimed = store.claim_outbox(100, 1100, 10).await.unwrap();
     // Not what another relay has claimed.
-    store.give_back(&ids(&claimed), 1099, 0).await.unwrap();
+    let given = store.give_back(&ids(&claimed), 1099, 0).await.unwrap();
+    assert_eq!(given, 0);
     assert!(store.claim_outbox(101, 1100, 10).await.unwrap().is_empty());
-    store.give_back(&ids(&claimed), 1100, 0).await.unwrap();
+    let given = store.give_back(&ids(&claimed), 1100, 0).await.unwrap();
+    assert_eq!(given, 1);
     let again = store.claim_outbox(101, 1101, 10).await.unwrap();
     assert_eq!(ids(&again), ids(&claimed));
 }
