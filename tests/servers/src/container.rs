@@ -141,11 +141,19 @@ pub(crate) fn root() -> anyhow::Result<String> {
 
 /// The image's name; made if it is not there.
 fn image() -> anyhow::Result<String> {
+    // Asked first: without it the image would be made in vain.
+    let engine = Command::new("docker").arg("version").output();
+    let engine = engine.context("docker")?;
+    ensure!(
+        engine.status.success(),
+        "the Docker engine does not run (./test starts it): {}",
+        String::from_utf8_lossy(&engine.stderr).trim()
+    );
     let script = format!("{}/tests/images/build", root()?);
     let built = Command::new(&script).output().context(script)?;
     ensure!(
         built.status.success(),
-        "tests/images/build failed; is the Docker engine running (./test starts it)? {}",
+        "tests/images/build failed: {}",
         String::from_utf8_lossy(&built.stderr)
     );
     Ok(String::from_utf8(built.stdout)?.trim().to_owned())
