@@ -9,6 +9,8 @@ pub struct Machine {
     pub processor: String,
     pub memory_mib: u64,
     pub kernel: String,
+    /// Of the minute before: what else was going on.
+    pub load: String,
     /// Whether the program was built to be fast.
     pub optimized: bool,
 }
@@ -31,6 +33,11 @@ impl Machine {
                 "" => std::env::consts::OS.to_owned(),
                 release => format!("{} {release}", std::env::consts::OS),
             },
+            load: read("/proc/loadavg")
+                .split(' ')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
             optimized: !cfg!(debug_assertions),
         }
     }

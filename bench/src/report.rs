@@ -182,8 +182,8 @@ impl fmt::Display for Report {
         writeln!(f, "    {}\n", self.command)?;
         writeln!(
             f,
-            "- machine: {} cores ({}), {} MiB, {}",
-            machine.cores, machine.processor, machine.memory_mib, machine.kernel
+            "- machine: {} cores ({}), {} MiB, {}; load before the run {}",
+            machine.cores, machine.processor, machine.memory_mib, machine.kernel, machine.load
         )?;
         if !machine.optimized {
             writeln!(
