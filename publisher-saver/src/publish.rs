@@ -150,12 +150,5 @@ pub async fn remove(
         });
     };
     saver.relay.wake();
-    Ok(RemoveReport {
-        api_id: removed.api_id,
-        name: removed.name,
-        version: removed.version,
-        revision: removed.revision,
-        digest: removed.digest,
-        labels: removed.labels,
-    })
+    Ok(removed)
 }

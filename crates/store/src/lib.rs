@@ -40,7 +40,7 @@ pub use error::StoreError;
 pub use gateways::{ApiRow, DeploymentRow, GatewayRow, LabelRow, Snapshot};
 pub use label_log::LogPage;
 pub use outbox::OutboxRow;
-pub use save::{Removed, Save, SaveMode, SaveOutcome};
+pub use save::{Save, SaveMode, SaveOutcome};
 pub use schema::{SCHEMA_VERSION, SchemaStatus};
 
 use tx::Tx;

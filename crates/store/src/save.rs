@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use artifact::{Artifact, Digest, Instruction, Label, SavedTo};
+use artifact::{Artifact, Digest, Instruction, Label, RemoveReport, SavedTo};
 use sqlx::Row;
 use tokio::time::Instant;
 
@@ -68,17 +68,6 @@ impl SaveOutcome {
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::RouteTaken { .. } | Self::NameTaken { .. })
     }
-}
-
-/// A tombstone that was saved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Removed {
-    pub api_id: String,
-    pub name: String,
-    pub version: String,
-    pub revision: u64,
-    pub digest: Digest,
-    pub labels: Vec<SavedTo>,
 }
 
 /// How long it is tried to find out what became of a commit whose answer was lost.
@@ -196,7 +185,7 @@ impl Store {
         version: &str,
         tenant: &str,
         now: i64,
-    ) -> Result<Option<Removed>, StoreError> {
+    ) -> Result<Option<RemoveReport>, StoreError> {
         let mut tries = Tries::default();
         loop {
             let lost = &mut tries.lost;
@@ -250,8 +239,8 @@ impl Store {
         version: &str,
         tenant: &str,
         now: i64,
-        lost: &mut Option<Lost<Option<Removed>>>,
-    ) -> Result<Ended<Option<Removed>>, StoreError> {
+        lost: &mut Option<Lost<Option<RemoveReport>>>,
+    ) -> Result<Ended<Option<RemoveReport>>, StoreError> {
         let _turn = self.turn.lock().await;
         let work = async {
             let mut turn = self.begin_save().await?;
@@ -284,7 +273,7 @@ impl Store {
             };
             let labels = plan.remove(&mut state, tombstone);
             plan.write(tx, self.history_size).await?;
-            let removed = Removed {
+            let removed = RemoveReport {
                 api_id: removal.api_id.clone(),
                 name: removal.name.clone(),
                 version: removal.version.clone(),
