@@ -281,12 +281,13 @@ fn entry_notice(gateway_id: &str, entry: &LabelLogEntry) -> DeploymentNotice {
         tenant_domain: entry.tenant_domain.clone(),
         deployment_status: "SUCCESS".into(),
         action: DeploymentAction::Deploy,
-        revision_id: entry.digest,
+        revision_id: entry.digest.to_string(),
         revision: entry.revision,
         deployed_revision_id: None,
         time_stamp: kit::clock::now_ms(),
         error_code: None,
         error_message: None,
+        overridden: false,
     }
 }
 
@@ -297,11 +298,12 @@ fn deployment_notice(gateway_id: &str, deployment: &Deployment) -> DeploymentNot
         tenant_domain: deployment.tenant_domain.clone(),
         deployment_status: "SUCCESS".into(),
         action: DeploymentAction::Deploy,
-        revision_id: deployment.digest,
+        revision_id: deployment.digest.to_string(),
         revision: deployment.revision,
         deployed_revision_id: None,
         time_stamp: kit::clock::now_ms(),
         error_code: None,
         error_message: None,
+        overridden: false,
     }
 }

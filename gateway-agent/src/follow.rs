@@ -3,11 +3,14 @@
 //! Without a broker, and while it cannot be reached, the pull stays open: that is the watch
 //! stream. With a broker, events say when to pull next.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use artifact::{Label, LabelLogEntry, LogLine};
 use futures_util::StreamExt;
 use kit::backoff::{Backoff, spread};
+use reqwest::StatusCode;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +45,26 @@ pub struct Pulled {
     pub applied: oneshot::Sender<()>,
 }
 
+/// How far each label's log has been applied. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Applied(Arc<Mutex<BTreeMap<Label, u64>>>);
+
+impl Applied {
+    /// The positions as of now.
+    #[must_use]
+    pub fn positions(&self) -> BTreeMap<Label, u64> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn reached(&self, label: &Label, seq: u64) {
+        let mut positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        positions.insert(label.clone(), seq);
+    }
+}
+
 /// What following needs to know.
 #[derive(Clone, Debug)]
 pub struct Follower {
@@ -56,6 +79,7 @@ pub struct Follower {
     pub silence: Duration,
     /// What events say of the label; `None` without a broker.
     pub hints: Option<Hints>,
+    pub applied: Applied,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -96,9 +120,23 @@ impl Follower {
             let announced = hints.as_mut().and_then(Hints::announced);
             let stay = announced.is_none();
             let mut worked = false;
+            let least = announced.filter(|seq| *seq != disbelieved);
+            let pull = async {
+                match self
+                    .pull(least, stay, &mut cursor, &mut worked, &apply)
+                    .await
+                {
+                    // What there is, is better than nothing.
+                    Err(FollowError::Behind { .. }) => {
+                        self.pull(None, stay, &mut cursor, &mut worked, &apply)
+                            .await
+                    }
+                    result => result,
+                }
+            };
             let result = tokio::select! {
                 () = shutdown.cancelled() => return,
-                result = self.pull(stay, &mut cursor, &mut worked, &apply) => result,
+                result = pull => result,
                 // What comes next is said by events again, so the stream may end.
                 () = subscribed(&mut hints), if stay => Ok(()),
             };
@@ -167,29 +205,33 @@ impl Follower {
 
     /// One pull: from the cursor to the end of the log; to `stay` is to go on from there until the
     /// time is over. `worked` tells that the log was read to its end at least once.
+    ///
+    /// `least` is the position that an event has announced: a traffic manager whose database has not
+    /// come that far says so.
     async fn pull(
         &self,
+        least: Option<u64>,
         stay: bool,
         cursor: &mut u64,
         worked: &mut bool,
         apply: &mpsc::Sender<Pulled>,
     ) -> Result<(), FollowError> {
-        let after = cursor.to_string();
-        let request = self
-            .client
-            .get(format!(
-                "{}/internal/data/v1/label-log",
-                self.traffic_manager
-            ))
-            .query(&[
-                ("gatewayLabel", self.label.as_str()),
-                ("after", &after),
-                ("follow", if stay { "true" } else { "false" }),
-            ]);
+        let url = format!("{}/internal/data/v1/label-log", self.traffic_manager);
+        let mut query = vec![
+            ("gatewayLabel", self.label.to_string()),
+            ("after", cursor.to_string()),
+            ("follow", stay.to_string()),
+        ];
+        query.extend(least.map(|seq| ("minSeq", seq.to_string())));
+        let request = self.client.get(url).query(&query);
         let answer = timeout(self.silence, request.send())
             .await
             .map_err(|_| FollowError::Silent)?
             .map_err(|error| FollowError::Transport(kit::http_client::cause(&error)))?;
+        if let (StatusCode::CONFLICT, Some(seq)) = (answer.status(), least) {
+            let cursor = *cursor;
+            return Err(FollowError::Behind { seq, cursor });
+        }
         if !answer.status().is_success() {
             return Err(FollowError::Answer(kit::http_client::failure(answer).await));
         }
@@ -208,6 +250,7 @@ impl Follower {
                         }
                         self.hand_on(&mut batch, true, cursor, apply).await?;
                         *cursor = seq;
+                        self.applied.reached(&self.label, seq);
                         *worked = true;
                     }
                     Err(error) => {
@@ -256,6 +299,7 @@ impl Follower {
         apply.send(pulled).await.map_err(|_| FollowError::Ended)?;
         done.await.map_err(|_| FollowError::Ended)?;
         *cursor = reached.unwrap_or(*cursor).max(*cursor);
+        self.applied.reached(&self.label, *cursor);
         Ok(())
     }
 }

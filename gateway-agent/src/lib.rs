@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use data_plane::{BackEndPolicy, BackEnds, Gateway};
 use deploy::{Deployer, Progress};
-use follow::Follower;
+use follow::{Applied, Follower};
 use hints::Listener;
 use report::Reporter;
 use sync_core::SyncCore;
@@ -133,6 +133,7 @@ impl Agent {
         let listener = events.map(|_| Listener::new(&labels, &config.lockstep.dc));
         let waiting_time = Duration::from_millis(sync.event_waiting_time);
         let (apply, pulled) = mpsc::channel(labels.len().max(1));
+        let applied = Applied::default();
         for label in &labels {
             let hints = listener.as_ref();
             let hints = hints.and_then(|listener| listener.hints(label, waiting_time));
@@ -150,6 +151,7 @@ impl Agent {
                         .max(3000),
                 ),
                 hints,
+                applied: applied.clone(),
             };
             let (apply, token) = (apply.clone(), shutdown.clone());
             serving.spawn(async move {
@@ -177,6 +179,7 @@ impl Agent {
             gateway_id: id.clone(),
             labels: labels.clone(),
             urls: vec![format!("http://{http}"), format!("https://{https}")],
+            applied,
             heartbeat: Duration::from_millis(notification.heartbeat.notify_interval.max(100)),
             batch_size: notification.deployment_ack.batch_size.max(1),
             batch_interval: Duration::from_millis(notification.deployment_ack.batch_interval),

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use artifact::{DeploymentNotice, DeploymentNotices, GatewayNotice, Label, NoticeKind};
 use kit::backoff::{Backoff, spread};
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+
+use crate::follow::Applied;
 
 /// What reporting needs to know.
 #[derive(Clone, Debug)]
@@ -18,12 +21,16 @@ pub struct Reporter {
     pub labels: Vec<Label>,
     /// Where clients reach this gateway.
     pub urls: Vec<String>,
+    pub applied: Applied,
     pub heartbeat: Duration,
     pub batch_size: usize,
     pub batch_interval: Duration,
 }
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// After deployments the next heartbeat comes this soon, for it tells how far the logs have been
+/// applied.
+const BEAT_AFTER_DEPLOYMENTS: Duration = Duration::from_secs(1);
 
 impl Reporter {
     /// Sends notices in batches and heartbeats in between, until shutdown; then that the
@@ -89,7 +96,10 @@ impl Reporter {
             gateway_id: self.gateway_id.clone(),
             environment_labels: self.labels.clone(),
             time_stamp: kit::clock::now_ms(),
+            gateway_properties: properties(),
+            loading_tenants: Vec::new(),
             urls: self.urls.clone(),
+            applied: self.applied.positions(),
         }
     }
 
@@ -108,6 +118,10 @@ impl Reporter {
             // A second registration would make the traffic manager forget what follows.
             *kind = NoticeKind::Heartbeat;
             *next_beat = Instant::now() + self.heartbeat;
+        }
+        if !waiting.is_empty() {
+            *next_beat =
+                (*next_beat).min(Instant::now() + BEAT_AFTER_DEPLOYMENTS.min(self.heartbeat));
         }
         let mut size = self.batch_size.max(1);
         while !waiting.is_empty() {
@@ -158,6 +172,13 @@ impl Reporter {
             }
         }
     }
+}
+
+/// What people want to know of a gateway besides.
+fn properties() -> Map<String, Value> {
+    let mut properties = Map::new();
+    properties.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+    properties
 }
 
 /// Keeps the newest about each API: labels are pulled side by side, so an older revision's notice

@@ -95,7 +95,9 @@ fn judge(overview: &Overview, wanted: &HashMap<String, u64>) -> (Waited, bool) {
             match status.state {
                 DeploymentState::Deployed => deployed.insert(&status.gateway_id),
                 DeploymentState::Undeployed => undeployed.insert(&status.gateway_id),
-                DeploymentState::Pending | DeploymentState::Failed => false,
+                DeploymentState::Pending
+                | DeploymentState::Failed
+                | DeploymentState::Overridden => false,
             };
         }
     }
@@ -129,6 +131,10 @@ pub fn missing(api: &ApiOverview, gateways: &[GatewayOverview]) -> Vec<Missing> 
             (DeploymentState::Failed, Some(reason)) => format!("refused: {reason}"),
             (DeploymentState::Pending, None) => "has not answered yet".to_owned(),
             (DeploymentState::Failed, None) => "refused".to_owned(),
+            (DeploymentState::Overridden, reason) => {
+                let reason = reason.as_deref().unwrap_or("by an operator on the gateway");
+                format!("overridden: {reason}")
+            }
             (DeploymentState::Pending, Some(_)) if !status.online => offline(&status.gateway_id),
             (DeploymentState::Pending, Some(reason)) => reason.clone(),
             (DeploymentState::Deployed | DeploymentState::Undeployed, _) if !status.online => {

@@ -162,19 +162,20 @@ impl Relay {
             let mut sent = Vec::with_capacity(wave.len());
             for (row, result) in wave.into_iter().zip(results) {
                 match result {
-                    Ok(()) => sent.push(row.id),
+                    Ok(()) => sent.push(row),
                     Err(NotSent::Unwritable(reason)) => {
                         // The label log has the entry; gateways find it without the event.
                         let id = row.id;
                         tracing::error!(id, reason, "an event cannot be written, dropping it");
-                        sent.push(id);
+                        sent.push(row);
                     }
                     Err(error) => unsent.add(row, error),
                 }
             }
             rows = unsent.without_held_up(rest);
             if !sent.is_empty() {
-                self.store.mark_announced(&sent).await?;
+                let now = kit::clock::now_ms();
+                self.store.mark_announced(&sent, now).await?;
                 announced += sent.len();
                 self.sent.fetch_add(sent.len() as u64, Ordering::Relaxed);
             }

@@ -1,92 +1,48 @@
-//! How far each label log has grown, as far as this instance knows.
+//! How an instance learns that label logs have grown: from the events, from the database where it
+//! can tell, and from looking again and again.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use artifact::Label;
 use events::{Bus, Heard};
 use kit::backoff::{Backoff, spread};
 use store::Store;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-/// The newest known position of each label log; followers wait on it. Cheap to clone.
-///
-/// It only ever says that it is worth looking: what is sent comes from the store.
-#[derive(Clone, Debug, Default)]
-pub struct Growth {
-    labels: Arc<RwLock<HashMap<Label, watch::Sender<u64>>>>,
-}
+use crate::logs::Logs;
 
-impl Growth {
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
+/// Waits between looks that fail, and between attempts to listen.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    most: Duration::from_secs(5),
+};
+/// While the database tells of growth, it is looked at that much less often.
+const WHILE_TOLD: u32 = 10;
 
-    /// Notes that a label's log has reached `seq`; a lower one than known changes nothing.
-    pub fn reached(&self, label: &Label, seq: u64) {
-        self.sender(label).send_if_modified(|known| {
-            let grown = seq > *known;
-            *known = seq.max(*known);
-            grown
-        });
-    }
-
-    /// A receiver that is woken when the label's log grows.
-    #[must_use]
-    pub fn follow(&self, label: &Label) -> watch::Receiver<u64> {
-        self.sender(label).subscribe()
-    }
-
-    /// Forgets labels that nobody follows and that have no log: anybody may ask for any name.
-    fn prune(&self) {
-        let mut known = self.labels.write().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, sender| sender.receiver_count() > 0 || *sender.borrow() > 0);
-    }
-
-    fn sender(&self, label: &Label) -> watch::Sender<u64> {
-        let known = self.labels.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = known.get(label) {
-            return sender.clone();
-        }
-        drop(known);
-        let mut known = self.labels.write().unwrap_or_else(PoisonError::into_inner);
-        known
-            .entry(label.clone())
-            .or_insert_with(|| watch::Sender::new(0))
-            .clone()
-    }
-}
-
-/// Asks the database for the newest positions, again and again, and at once when woken.
+/// Looks at the database again and again, and at once when woken. `told` is whether the database
+/// tells of growth by itself.
 pub(crate) async fn poll(
-    store: Store,
-    growth: Growth,
+    logs: Logs,
     interval: Duration,
     woken: &Notify,
+    told: watch::Receiver<bool>,
     shutdown: CancellationToken,
 ) {
-    let backoff = Backoff {
-        first: interval,
-        most: Duration::from_secs(5),
-    };
     let mut failures = 0;
     loop {
-        let wait = match store.label_seqs().await {
-            Ok(seqs) => {
-                for (label, seq) in seqs {
-                    growth.reached(&label, seq);
-                }
-                growth.prune();
+        let wait = match logs.refresh().await {
+            Ok(()) => {
                 failures = 0;
-                interval
+                if *told.borrow() {
+                    interval * WHILE_TOLD
+                } else {
+                    interval
+                }
             }
             Err(error) => {
                 failures += 1;
-                tracing::warn!(%error, failures, "cannot read the label sequences, trying again");
-                backoff.wait_with_jitter(failures, spread())
+                tracing::warn!(%error, failures, "cannot read the label logs, trying again");
+                BACKOFF.wait_with_jitter(failures, spread())
             }
         };
         tokio::select! {
@@ -113,20 +69,40 @@ pub(crate) async fn listen(bus: &Bus, woken: &Notify, shutdown: CancellationToke
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn wakes_followers_only_when_a_log_grows() {
-        let growth = Growth::new();
-        let label = Label::parse("Label1").unwrap();
-        let mut follower = growth.follow(&label);
-        growth.reached(&label, 3);
-        follower.changed().await.unwrap();
-        assert_eq!(*follower.borrow_and_update(), 3);
-        growth.reached(&label, 2);
-        growth.reached(&Label::parse("Label2").unwrap(), 9);
-        assert!(!follower.has_changed().unwrap());
+/// Wakes the poll whenever the database tells that a log has grown, where it can.
+pub(crate) async fn hear(
+    store: &Store,
+    woken: &Notify,
+    told: watch::Sender<bool>,
+    shutdown: CancellationToken,
+) {
+    let mut failures = 0;
+    loop {
+        let heard = async {
+            let Some(mut growing) = store.growing().await? else {
+                return Ok(());
+            };
+            failures = 0;
+            told.send_replace(true);
+            loop {
+                // Also at first: what came before somebody listened.
+                woken.notify_one();
+                growing.next().await?;
+            }
+        };
+        let heard: Result<(), store::StoreError> = tokio::select! {
+            () = shutdown.cancelled() => return,
+            heard = heard => heard,
+        };
+        told.send_replace(false);
+        let Err(error) = heard else {
+            return;
+        };
+        failures += 1;
+        tracing::debug!(%error, failures, "the database does not tell of growth, looking instead");
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(BACKOFF.wait_with_jitter(failures, spread())) => {}
+        }
     }
 }

@@ -1,62 +1,103 @@
-//! Internal data API, watch stream, gateway registry.
+//! Internal data API, watch stream, gateway registry, the truth per gateway and API.
 //!
 //! The only process besides the saver that knows the database. `growth` notices that label logs
-//! have grown, `label_log` sends them, `registry` hears from gateways, `overview` tells what they
-//! run; `http` puts all of it on the wire.
+//! have grown, `logs` has them in memory and `blobs` the artifacts, `label_log` sends them as
+//! Lockstep's stream and `synapse_artifacts` as API Manager's resources; `registry` hears from
+//! gateways, `truth` tells what they run; `http` and `operator` put all of it on the wire,
+//! `measure` counts.
 
+mod blobs;
+mod encoding;
 mod growth;
 mod http;
 mod label_log;
-pub mod overview;
+mod logs;
+mod measure;
+mod operator;
+mod parameters;
 mod registry;
+mod synapse_artifacts;
+pub mod truth;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifact::Overview;
+use artifact::{Label, Overview};
 use kit::config::Config;
 use kit::server::{Running, StartError};
-use store::{Store, StoreError};
-use tokio::sync::Notify;
+use store::{Store, StoreError, Which};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use growth::Growth;
+use blobs::Blobs;
+use logs::PageSize;
+use registry::Registry;
+
 pub use http::routes;
+pub use logs::Logs;
+
+/// Entries of a page, and bytes of their artifacts.
+const PAGE: PageSize = PageSize {
+    entries: 64,
+    bytes: 1024 * 1024,
+};
+/// Knowledge that is older than this many looks at the database, but at least …
+const STALE_LOOKS: u64 = 30;
+/// … so old, is told to be stale, milliseconds.
+const STALE: u64 = 2000;
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
 pub struct TrafficManager {
     pub store: Store,
-    pub growth: Growth,
+    pub logs: Logs,
+    blobs: Blobs,
+    registry: Registry,
     settings: Arc<Settings>,
+    started: Arc<measure::Started>,
     /// Ends the watch streams.
     shutdown: CancellationToken,
+}
+
+/// Why artifacts cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Blob(#[from] blobs::BlobError),
 }
 
 #[derive(Debug)]
 struct Settings {
     heartbeat: Duration,
     poll: Duration,
-    page: u32,
+    page: PageSize,
     /// A gateway that is silent for longer counts as offline, milliseconds.
     expiry: i64,
 }
 
 impl TrafficManager {
+    /// To be called in a runtime: parts of it run in tasks of their own.
     #[must_use]
     pub fn new(config: &Config, store: Store, shutdown: CancellationToken) -> Self {
+        kit::metrics::init();
         let tm = &config.traffic_manager;
         let expiry = config.apim.gateway_notification.cleanup.expiry_time;
+        let poll = tm.log_poll_interval.max(10);
+        let stale = (poll * STALE_LOOKS).max(STALE);
         Self {
-            growth: Growth::new(),
+            logs: Logs::new(store.clone(), i64::try_from(stale).unwrap_or(i64::MAX)),
+            blobs: Blobs::new(store.clone(), tm.artifact_cache_size),
+            registry: Registry::new(store.clone()),
             store,
             settings: Arc::new(Settings {
                 heartbeat: Duration::from_millis(tm.watch_heartbeat_interval.max(100)),
-                poll: Duration::from_millis(tm.log_poll_interval.max(10)),
-                page: tm.page_size.clamp(1, 10_000),
+                poll: Duration::from_millis(poll),
+                page: PAGE,
                 expiry: i64::try_from(expiry).unwrap_or(i64::MAX),
             }),
+            started: Arc::default(),
             shutdown,
         }
     }
@@ -66,31 +107,52 @@ impl TrafficManager {
     /// # Errors
     /// When the database fails.
     pub async fn overview(&self, ids: Option<&[&str]>, now: i64) -> Result<Overview, StoreError> {
-        let mut rows = self.store.snapshot().await?;
-        if let Some(ids) = ids {
-            let ids: HashSet<&str> = ids.iter().copied().collect();
-            rows.apis.retain(|api| ids.contains(api.api_id.as_str()));
-        }
-        Ok(overview::overview(&rows, now, self.settings.expiry))
+        let which = match ids {
+            Some(ids) => Which::These(ids),
+            None => Which::Behind(None, u32::MAX),
+        };
+        let rows = self.store.snapshot(which).await?;
+        Ok(truth::overview(&rows, now, self.settings.expiry))
     }
 
-    /// Watches the database for growth until shutdown; events, where there are any, make it
-    /// known sooner.
+    /// The artifacts that a label publishes, as they were saved.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn artifacts(&self, label: &Label) -> Result<Vec<String>, TextError> {
+        self.logs.refresh().await?;
+        let mut texts = Vec::new();
+        for entry in self.logs.published(label) {
+            texts.push(
+                self.blobs
+                    .text(&entry)
+                    .await
+                    .map_err(|error| (*error).clone())?,
+            );
+        }
+        Ok(texts)
+    }
+
+    /// Watches the database for growth until shutdown; events and the database itself, where they
+    /// can, make it known sooner.
     pub async fn watch(self, events: Option<events::Bus>) {
         let woken = Notify::new();
+        let (telling, told) = watch::channel(false);
+        let shutdown = || self.shutdown.clone();
         let poll = growth::poll(
-            self.store.clone(),
-            self.growth.clone(),
+            self.logs.clone(),
             self.settings.poll,
             &woken,
-            self.shutdown.clone(),
+            told,
+            shutdown(),
         );
         let listen = async {
             if let Some(bus) = events {
-                growth::listen(&bus, &woken, self.shutdown.clone()).await;
+                growth::listen(&bus, &woken, shutdown()).await;
             }
         };
-        tokio::join!(poll, listen);
+        let hear = growth::hear(&self.store, &woken, telling, shutdown());
+        tokio::join!(poll, listen, hear);
     }
 }
 
@@ -103,7 +165,11 @@ pub fn serve(config: &Config, manager: &TrafficManager) -> Result<Running, Start
     let identity = kit::server::management_identity(config)?;
     let manager = manager.clone();
     kit::serve!(
-        move || actix_web::App::new().configure(|app| routes(app, &manager)),
+        move || {
+            actix_web::App::new()
+                .wrap(actix_web::middleware::from_fn(kit::metrics::count_requests))
+                .configure(|app| routes(app, &manager))
+        },
         listener,
         &identity
     )

@@ -21,6 +21,10 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     pub fn parse(text: &str) -> Result<Self, DigestError> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes)

@@ -63,6 +63,36 @@ impl LabelLogEntry {
             .as_ref()
             .is_none_or(|text| Digest::of(text.as_bytes()) == self.digest)
     }
+
+    /// The entry's line without its artifact, and without the line end.
+    ///
+    /// # Errors
+    /// None but what the writer of JSON has.
+    pub fn without_artifact(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&EntryOut {
+            seq: self.seq,
+            api_id: &self.api_id,
+            instruction: self.instruction,
+            digest: self.digest,
+            revision: self.revision,
+            name: &self.name,
+            version: &self.version,
+            tenant_domain: &self.tenant_domain,
+            time: self.time,
+            published_to: &self.published_to,
+        })
+    }
+
+    /// The line up to where [`LogLine::rest_with_artifact`] follows.
+    ///
+    /// # Errors
+    /// As [`LabelLogEntry::without_artifact`].
+    pub fn up_to_artifact(&self) -> Result<String, serde_json::Error> {
+        let mut line = self.without_artifact()?;
+        line.truncate(line.len() - 1);
+        line.push_str(",\"artifact\":");
+        Ok(line)
+    }
 }
 
 /// What a save leaves in the outbox: which label logs have grown, and how far.
@@ -113,19 +143,8 @@ struct EntryOut<'a> {
     version: &'a str,
     tenant_domain: &'a str,
     time: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    artifact: Option<ArtifactOut<'a>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     published_to: &'a [SavedTo],
-}
-
-/// The artifact stands in the line as the object it is; a text that cannot (a blob with line
-/// ends or outer blanks, written by another node) stands there as a JSON string.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum ArtifactOut<'a> {
-    Object(&'a RawValue),
-    Text(&'a str),
 }
 
 #[derive(Deserialize)]
@@ -155,26 +174,41 @@ impl LogLine {
             Self::CompleteTo(seq) => return Ok(format!("{{\"completeTo\":{seq}}}")),
             Self::Entry(entry) => entry,
         };
-        let artifact = entry.artifact.as_deref().map(|text| {
-            let raw = serde_json::from_str::<&RawValue>(text).ok();
-            match raw.filter(|raw| raw.get() == text && !text.contains(['\n', '\r'])) {
-                Some(raw) => ArtifactOut::Object(raw),
-                None => ArtifactOut::Text(text),
+        match &entry.artifact {
+            None => entry.without_artifact(),
+            Some(text) => {
+                let mut line = entry.up_to_artifact()?;
+                line.push_str(Self::rest_with_artifact(text).trim_end_matches('\n'));
+                Ok(line)
             }
+        }
+    }
+
+    /// An artifact as it stands in a line, with the rest of the line and its end, so that it can be
+    /// made once for all labels ([`LabelLogEntry::up_to_artifact`]).
+    ///
+    /// It stands there as the object it is; a text that cannot (a blob with line ends or outer
+    /// blanks, written by another node) stands there as a JSON string.
+    #[must_use]
+    pub fn rest_with_artifact(text: &str) -> String {
+        let raw = serde_json::from_str::<&RawValue>(text).ok();
+        let object = raw.filter(|raw| {
+            raw.get() == text && text.starts_with('{') && !text.contains(['\n', '\r'])
         });
-        serde_json::to_string(&EntryOut {
-            seq: entry.seq,
-            api_id: &entry.api_id,
-            instruction: entry.instruction,
-            digest: entry.digest,
-            revision: entry.revision,
-            name: &entry.name,
-            version: &entry.version,
-            tenant_domain: &entry.tenant_domain,
-            time: entry.time,
-            artifact,
-            published_to: &entry.published_to,
-        })
+        match object {
+            Some(raw) => format!("{raw}}}\n"),
+            None => format!("{}}}\n", serde_json::Value::from(text)),
+        }
+    }
+
+    /// The artifact's text out of [`LogLine::rest_with_artifact`].
+    ///
+    /// # Errors
+    /// When the bytes are none of those.
+    pub fn artifact_of_rest(rest: &[u8]) -> Result<String, LogLineError> {
+        let rest = rest.strip_suffix(b"}\n");
+        let rest = rest.ok_or(LogLineError::Missing("artifact"))?;
+        Ok(artifact_text(serde_json::from_slice(rest)?)?)
     }
 
     /// Reads a line. Whether the artifact is the revision that it claims to be is for the reader
@@ -240,11 +274,17 @@ mod tests {
             "{\n \"name\": \"a\"}",
             " {}",
             "no json",
+            "\"text\"",
+            "7",
         ] {
             let line = entry(artifact);
             let text = line.to_text().unwrap();
             assert!(!text.contains('\n'));
             assert_eq!(LogLine::parse(&text).unwrap(), line);
+            let rest = LogLine::rest_with_artifact(artifact);
+            assert!(format!("{text}\n").ends_with(&rest));
+            let read = LogLine::artifact_of_rest(rest.as_bytes()).unwrap();
+            assert_eq!(read, artifact);
         }
     }
 

@@ -5,6 +5,7 @@ mod digest;
 mod gateway_api;
 pub mod gson;
 mod label;
+mod label_digest;
 mod label_log;
 mod publish;
 mod status;
@@ -14,6 +15,7 @@ pub use gateway_api::{
     Artifact, ArtifactError, Content, Credential, MAX_ARTIFACT_BYTES, SUPER_TENANT, derive_api_id,
 };
 pub use label::{DEFAULT_LABEL, Label, LabelError};
+pub use label_digest::LabelDigest;
 pub use label_log::{Announcement, Instruction, LabelLogEntry, LogLine, LogLineError};
 pub use publish::{
     ArtifactResult, Finding, Outcome, PublishItem, PublishReport, PublishRequest, RemoveReport,

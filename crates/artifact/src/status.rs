@@ -1,7 +1,10 @@
 //! Gateways and what they run: the notices that gateways send (shapes of API Manager's later
 //! `/notify-gateway` and `/notify-api-deployment-status`) and the overview made from them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{Digest, Instruction, Label};
 
@@ -15,9 +18,19 @@ pub struct GatewayNotice {
     pub environment_labels: Vec<Label>,
     /// Milliseconds since the epoch, by the gateway's clock.
     pub time_stamp: i64,
-    /// Where clients reach the gateway, for people to read: `http://127.0.0.1:8280`.
+    /// What else the gateway tells of itself; kept and shown as it is.
+    #[serde(default)]
+    pub gateway_properties: Map<String, Value>,
+    /// The tenants whose APIs it has loaded.
+    #[serde(default)]
+    pub loading_tenants: Vec<String>,
+    /// Where clients reach the gateway, for people to read: `http://127.0.0.1:8280`. Lockstep's,
+    /// as is the next one.
     #[serde(default)]
     pub urls: Vec<String>,
+    /// How far it has applied the log of each label.
+    #[serde(default)]
+    pub applied: BTreeMap<Label, u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +58,7 @@ pub struct DeploymentNotices {
     pub list: Vec<DeploymentNotice>,
 }
 
-/// Answer to [`DeploymentNotices`]: `RECEIVED`.
+/// Answer to [`DeploymentNotices`]: `RECEIVED`, or `DROPPED` when none of them could be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticesReply {
     pub status: String,
@@ -61,9 +74,10 @@ pub struct DeploymentNotice {
     /// `SUCCESS` or `FAILURE`.
     pub deployment_status: String,
     pub action: DeploymentAction,
-    /// Digest of the revision that was received.
-    pub revision_id: Digest,
+    /// Digest of the revision that was received; of another kind of gateway, what it calls it.
+    pub revision_id: String,
     /// The n of the received revision; a notice about an older one never replaces a newer one.
+    #[serde(default)]
     pub revision: u64,
     /// Digest of the revision that answers requests now, where there is one.
     #[serde(default)]
@@ -74,6 +88,9 @@ pub struct DeploymentNotice {
     pub error_code: Option<String>,
     #[serde(default)]
     pub error_message: Option<String>,
+    /// An operator has said on the gateway itself what it does with the API.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overridden: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +112,8 @@ pub enum DeploymentState {
     Failed,
     /// A Remove was applied.
     Undeployed,
+    /// An operator has said otherwise on the gateway itself.
+    Overridden,
 }
 
 impl DeploymentState {
@@ -105,7 +124,20 @@ impl DeploymentState {
             Self::Pending => "pending",
             Self::Failed => "failed",
             Self::Undeployed => "undeployed",
+            Self::Overridden => "overridden",
         }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let all = [
+            Self::Deployed,
+            Self::Pending,
+            Self::Failed,
+            Self::Undeployed,
+            Self::Overridden,
+        ];
+        all.into_iter().find(|state| state.as_str() == text)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod http_client;
+pub mod metrics;
 pub mod problem;
 pub mod process;
 pub mod secret;

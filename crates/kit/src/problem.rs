@@ -3,9 +3,12 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::CONTENT_TYPE as CONTENT_TYPE_HEADER;
 use actix_web::{HttpResponse, ResponseError};
 use serde::{Deserialize, Serialize};
+
+/// The media type of a problem.
+pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// What went wrong, for the client to read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,11 +68,7 @@ impl ResponseError for Problem {
             answer.insert_header(("Retry-After", "1"));
         }
         answer
-            .insert_header(ContentType(
-                "application/problem+json"
-                    .parse()
-                    .unwrap_or(actix_web::mime::APPLICATION_JSON),
-            ))
+            .insert_header((CONTENT_TYPE_HEADER, CONTENT_TYPE))
             .json(self)
     }
 }

@@ -34,9 +34,16 @@ impl Dialect {
             Self::Sqlite => &[
                 script!(1, "sqlite/0001-artifacts-and-label-log.sql"),
                 script!(2, "sqlite/0002-names-beside-the-api.sql"),
+                script!(3, "sqlite/0003-gateways-and-announcements.sql"),
             ],
-            Self::PostgreSql => &[script!(2, "postgresql/0002-artifacts-and-label-log.sql")],
-            Self::MySql => &[script!(2, "mysql/0002-artifacts-and-label-log.sql")],
+            Self::PostgreSql => &[
+                script!(2, "postgresql/0002-artifacts-and-label-log.sql"),
+                script!(3, "postgresql/0003-gateways-and-announcements.sql"),
+            ],
+            Self::MySql => &[
+                script!(2, "mysql/0002-artifacts-and-label-log.sql"),
+                script!(3, "mysql/0003-gateways-and-announcements.sql"),
+            ],
         }
     }
 
@@ -86,6 +93,15 @@ impl Dialect {
             Self::PostgreSql | Self::MySql => {
                 Some("SELECT SAVES, TOKENS FROM LS_WRITER WHERE ID = 1 FOR UPDATE")
             }
+        }
+    }
+
+    /// Tells those who listen ([`crate::Growing`]) that label logs have grown, once the transaction
+    /// commits.
+    pub(crate) fn tell_growth(self) -> Option<&'static str> {
+        match self {
+            Self::PostgreSql => Some("NOTIFY lockstep_label_log"),
+            Self::Sqlite | Self::MySql => None,
         }
     }
 

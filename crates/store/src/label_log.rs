@@ -1,140 +1,144 @@
-//! Reading the label logs.
+//! Reading the label logs: what they say, and apart from that the artifacts they name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use artifact::{Digest, Instruction, Label, LabelLogEntry, SavedTo};
+use artifact::{Digest, Instruction, Label};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use crate::tx::Arg;
 use crate::write::signed;
 use crate::{Store, StoreError, sql, state};
 
-/// A stretch of one label log.
+/// An entry of a label log, without its artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogPage {
-    pub entries: Vec<LabelLogEntry>,
-    /// The log is complete up to this position: no entry at or below it is missing.
-    pub complete_to: u64,
-    /// Whether the log goes on behind `complete_to`.
-    pub more: bool,
+pub struct LogRow {
+    pub seq: u64,
+    pub api_id: String,
+    pub name: String,
+    pub version: String,
+    pub tenant_domain: String,
+    pub instruction: Instruction,
+    /// Names the artifact together with the API's id ([`Store::artifacts`]).
+    pub revision: u64,
+    pub digest: Digest,
+    /// When it was saved, milliseconds since the epoch.
+    pub time: i64,
+    /// Length of the artifact.
+    pub bytes: u64,
+}
+
+/// What label logs say behind the positions that were asked about, as one snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelLogs {
+    /// The newest position of every label log of the data center.
+    pub seqs: BTreeMap<Label, u64>,
+    /// The entries of the logs whose newest position is not the one asked about, in order: those
+    /// behind it; all of them where the log ends before it.
+    pub entries: BTreeMap<Label, Vec<LogRow>>,
 }
 
 const TABLE: &str = "LS_LABEL_LOG";
-/// Artifact bytes after which a page ends.
-const PAGE_BYTES: i64 = 8 * 1024 * 1024;
+/// Artifacts in one statement at most …
+const LIST: usize = 64;
+/// … and so many bytes of them, but at least one.
+const LIST_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Which artifact: the API's id, its revision, and about how long it is.
+pub type Wanted<'a> = (&'a str, u64, u64);
 
 impl Store {
     /// The newest position of every label log of this store's data center.
-    pub async fn label_seqs(&self) -> Result<Vec<(Label, u64)>, StoreError> {
+    pub async fn label_seqs(&self) -> Result<BTreeMap<Label, u64>, StoreError> {
         self.within(async {
             let mut tx = self.begin_read().await?;
             let seqs = state::seqs(&mut tx, &self.dc).await?;
             tx.commit().await?;
-            Ok(seqs.into_iter().collect())
+            Ok(seqs)
         })
         .await
     }
 
-    /// Entries of a label log behind position `after`, as one snapshot: up to `limit` of them, and
-    /// no more than the first that goes beyond [`PAGE_BYTES`] of artifacts.
-    pub async fn label_log(
-        &self,
-        label: &Label,
-        after: u64,
-        limit: u32,
-    ) -> Result<LogPage, StoreError> {
-        self.within(self.page(label, after, limit)).await
-    }
-
-    async fn page(&self, label: &Label, after: u64, limit: u32) -> Result<LogPage, StoreError> {
-        let mut tx = self.begin_read().await?;
-        let of_label = [self.dc.as_str().into(), label.as_str().into()];
-        let newest = match tx.fetch(sql::LABEL_SEQ, &of_label).await?.first() {
-            None => 0,
-            Some(row) => unsigned(row.try_get(0)?, "LS_LABEL_SEQUENCE")?,
-        };
-        let [dc, name] = of_label;
-        let args = [
-            dc.clone(),
-            name.clone(),
-            signed(after).into(),
-            i64::from(limit).into(),
-        ];
-        let rows = tx.fetch(sql::LOG_AFTER, &args).await?;
-        let mut entries: Vec<LabelLogEntry> = Vec::new();
-        let mut bytes = 0;
-        for row in &rows {
-            entries.push(entry(row)?);
-            bytes += row.try_get::<i64, _>(9)?;
-            if bytes >= PAGE_BYTES {
-                break;
-            }
-        }
-        // A page that was cut short is complete up to its last entry only.
-        let cut = entries.len() < rows.len() || rows.len() == limit as usize;
-        let complete_to = match entries.last() {
-            Some(last) if cut => last.seq,
-            _ => newest,
-        };
-        let args = [dc, name, signed(after).into(), signed(complete_to).into()];
-        let mut artifacts = HashMap::new();
-        if bytes > 0 {
-            for row in tx.fetch(sql::LOG_ARTIFACTS, &args).await? {
-                artifacts.insert(unsigned(row.try_get(0)?, TABLE)?, row.try_get(1)?);
-            }
-        }
-        let removed: Vec<&str> = entries
-            .iter()
-            .filter(|entry| entry.instruction == Instruction::Remove)
-            .map(|entry| entry.api_id.as_str())
-            .collect();
-        let mut published_to: HashMap<String, Vec<SavedTo>> = HashMap::new();
-        let dc = [self.dc.as_str().into()];
-        for row in tx.fetch_in(sql::PUBLISHED_TO, &dc, &removed).await? {
-            let elsewhere = published_to.entry(row.try_get(0)?).or_default();
-            elsewhere.push(SavedTo {
-                label: self::label(&row, 1, TABLE)?,
-                seq: unsigned(row.try_get(2)?, TABLE)?,
-            });
-        }
-        tx.commit().await?;
-        for entry in &mut entries {
-            match entry.instruction {
-                Instruction::Publish => entry.artifact = Some(text(artifacts.remove(&entry.seq))),
-                Instruction::Remove => {
-                    entry.published_to = published_to.remove(&entry.api_id).unwrap_or_default();
+    /// What has come since these positions, of all labels.
+    pub async fn label_logs(&self, since: &BTreeMap<Label, u64>) -> Result<LabelLogs, StoreError> {
+        self.within(async {
+            let mut tx = self.begin_read().await?;
+            let mut logs = LabelLogs {
+                seqs: state::seqs(&mut tx, &self.dc).await?,
+                entries: BTreeMap::new(),
+            };
+            for (label, seq) in &logs.seqs {
+                let known = since.get(label).copied().unwrap_or(0);
+                if known == *seq {
+                    continue;
                 }
+                let after = if known < *seq { known } else { 0 };
+                let args = [
+                    self.dc.as_str().into(),
+                    label.as_str().into(),
+                    signed(after).into(),
+                ];
+                let rows = tx.fetch(sql::LOG_AFTER, &args).await?;
+                let entries = rows.iter().map(entry).collect::<Result<_, _>>()?;
+                logs.entries.insert(label.clone(), entries);
             }
-        }
-        Ok(LogPage {
-            entries,
-            complete_to,
-            more: complete_to < newest,
+            tx.commit().await?;
+            Ok(logs)
         })
+        .await
     }
-}
 
-/// An artifact that something else has damaged is handed on all the same: its text is not what
-/// the digest names, so every gateway refuses it with that reason, and the log goes on.
-fn text(artifact: Option<Vec<u8>>) -> String {
-    String::from_utf8(artifact.unwrap_or_default())
-        .unwrap_or_else(|damaged| String::from_utf8_lossy(damaged.as_bytes()).into_owned())
+    /// The bytes of revisions, in the order in which they are asked for; `None` for one that has
+    /// left the history. Few statements; each holds a bounded number of bytes.
+    pub async fn artifacts(
+        &self,
+        wanted: &[Wanted<'_>],
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let mut found: HashMap<(String, u64), Vec<u8>> = HashMap::new();
+        let mut rest = wanted;
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fitting = rest.iter().take(LIST).take_while(|(_, _, length)| {
+                bytes += length;
+                bytes <= LIST_BYTES
+            });
+            let (part, after) = rest.split_at(fitting.count().max(1));
+            let pairs: Vec<[Arg<'_>; 2]> = part
+                .iter()
+                .map(|(api_id, revision, _)| [(*api_id).into(), signed(*revision).into()])
+                .collect();
+            let work = async {
+                let mut tx = self.begin_read().await?;
+                let rows = tx.fetch_pairs(sql::ARTIFACTS_OF, &pairs).await?;
+                tx.commit().await?;
+                Ok(rows)
+            };
+            for row in self.within(work).await? {
+                let revision = unsigned(row.try_get(1)?, "LS_REVISION")?;
+                found.insert((row.try_get(0)?, revision), row.try_get(2)?);
+            }
+            rest = after;
+        }
+        let of = |(api_id, revision, _): &Wanted<'_>| {
+            found.get(&((*api_id).to_owned(), *revision)).cloned()
+        };
+        Ok(wanted.iter().map(of).collect())
+    }
 }
 
 /// A row of [`sql::LOG_AFTER`]; columns go by their place, for their case differs between databases.
-fn entry(row: &AnyRow) -> Result<LabelLogEntry, StoreError> {
-    Ok(LabelLogEntry {
+fn entry(row: &AnyRow) -> Result<LogRow, StoreError> {
+    Ok(LogRow {
         seq: unsigned(row.try_get(0)?, TABLE)?,
         api_id: row.try_get(1)?,
-        name: row.try_get(6)?,
-        version: row.try_get(7)?,
-        tenant_domain: row.try_get(8)?,
         instruction: instruction(row.try_get(2)?, TABLE)?,
         revision: unsigned(row.try_get(3)?, TABLE)?,
         digest: digest(row.try_get(4)?, TABLE)?,
         time: row.try_get(5)?,
-        artifact: None,
-        published_to: Vec::new(),
+        name: row.try_get(6)?,
+        version: row.try_get(7)?,
+        tenant_domain: row.try_get(8)?,
+        bytes: unsigned(row.try_get(9)?, TABLE)?,
     })
 }
 

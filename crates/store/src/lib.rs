@@ -10,6 +10,7 @@ mod decide;
 mod dialect;
 mod error;
 mod gateways;
+mod growing;
 mod jdbc;
 mod label_log;
 mod outbox;
@@ -20,6 +21,7 @@ mod sql;
 mod state;
 #[cfg(test)]
 mod tests;
+mod truth;
 mod tx;
 mod write;
 
@@ -37,11 +39,13 @@ use url::Url;
 pub use database::{Database, Dialect, PoolOptions};
 pub use dialect::Script;
 pub use error::StoreError;
-pub use gateways::{ApiRow, DeploymentRow, GatewayRow, LabelRow, Snapshot};
-pub use label_log::LogPage;
+pub use gateways::{DeploymentRow, GatewayRow, Said};
+pub use growing::Growing;
+pub use label_log::{LabelLogs, LogRow, Wanted};
 pub use outbox::OutboxRow;
 pub use save::{Save, SaveMode, SaveOutcome};
 pub use schema::{SCHEMA_VERSION, SchemaStatus};
+pub use truth::{ApiRow, LabelRow, RevisionRow, Snapshot, Which};
 
 use tx::Tx;
 

@@ -1,6 +1,6 @@
 //! The outbox: what was saved and still has to be announced.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use artifact::Announcement;
 use sqlx::Row;
@@ -90,16 +90,33 @@ impl Store {
                 }
             }
         }
-        if !damaged.is_empty() {
-            self.mark_announced(&damaged).await?;
-        }
+        let ids: Vec<Arg<'_>> = damaged.into_iter().map(Arg::Int).collect();
+        self.change(sql::DELETE_OUTBOX, &[], &ids).await?;
         Ok(readable)
     }
 
-    /// Takes announcements that have been sent out of the outbox.
-    pub async fn mark_announced(&self, ids: &[i64]) -> Result<(), StoreError> {
-        self.change_claimed(sql::DELETE_OUTBOX, &[], ids).await?;
-        Ok(())
+    /// Takes announcements that were sent at `now` out of the outbox, and notes it for their APIs.
+    pub async fn mark_announced(&self, rows: &[OutboxRow], now: i64) -> Result<(), StoreError> {
+        // By key: transactions that meet take their locks in one order.
+        let newest: BTreeMap<&str, &OutboxRow> = rows
+            .iter()
+            .map(|row| (row.announcement.api_id.as_str(), row))
+            .collect();
+        let announced: Vec<Vec<Arg<'_>>> = newest
+            .into_iter()
+            .map(|(api_id, row)| {
+                let digest = row.announcement.digest.to_string();
+                vec![api_id.into(), digest.into(), now.into()]
+            })
+            .collect();
+        let ids: Vec<Arg<'_>> = rows.iter().map(|row| Arg::Int(row.id)).collect();
+        let work = async {
+            let mut tx = self.begin_write().await?;
+            tx.execute_in(sql::DELETE_OUTBOX, &[], &ids).await?;
+            tx.put(&sql::ANNOUNCED, &announced).await?;
+            tx.commit().await
+        };
+        self.within(work).await
     }
 
     /// Gives announcements back that were claimed until `claim`: who claims after `free` gets them.
@@ -107,23 +124,22 @@ impl Store {
     /// claim's.
     pub async fn give_back(&self, ids: &[i64], claim: i64, free: i64) -> Result<u64, StoreError> {
         let before = [Arg::Int(free), Arg::Int(claim)];
-        self.change_claimed(sql::GIVE_BACK_OUTBOX, &before, ids)
-            .await
+        let ids: Vec<Arg<'_>> = ids.iter().map(|id| Arg::Int(*id)).collect();
+        self.change(sql::GIVE_BACK_OUTBOX, &before, &ids).await
     }
 
-    async fn change_claimed(
+    async fn change(
         &self,
         statement: &'static str,
         before: &[Arg<'_>],
-        ids: &[i64],
+        ids: &[Arg<'_>],
     ) -> Result<u64, StoreError> {
         if ids.is_empty() {
             return Ok(0);
         }
         let work = async {
             let mut tx = self.begin_write().await?;
-            let ids: Vec<Arg<'_>> = ids.iter().map(|id| Arg::Int(*id)).collect();
-            let changed = tx.execute_in(statement, before, &ids).await?;
+            let changed = tx.execute_in(statement, before, ids).await?;
             tx.commit().await?;
             Ok(changed)
         };

@@ -13,8 +13,8 @@ pub(crate) const ROUTE_OWNERS: &str = "SELECT r.ROUTE, r.API_ID, a.API_NAME, a.A
      FROM LS_ROUTE r JOIN LS_API a ON a.API_ID = r.API_ID WHERE r.ROUTE IN (??)";
 pub(crate) const ROUTES_OF_APIS: &str =
     "SELECT API_ID, ROUTE FROM LS_ROUTE WHERE API_ID IN (??) ORDER BY API_ID, POSITION";
-pub(crate) const LABELS_OF_APIS: &str = "SELECT API_ID, GATEWAY_LABEL, INSTRUCTION, DIGEST, SEQ \
-     FROM LS_LABEL_LOG WHERE DC = ? AND API_ID IN (??)";
+pub(crate) const LABELS_OF_APIS: &str = "SELECT API_ID, GATEWAY_LABEL, INSTRUCTION, DIGEST, \
+     SEQ, REVISION FROM LS_LABEL_LOG WHERE DC = ? AND API_ID IN (??)";
 pub(crate) const NEWEST_ARTIFACT: &str =
     "SELECT ARTIFACT FROM LS_REVISION WHERE API_ID = ? AND REVISION = ?";
 
@@ -110,37 +110,55 @@ pub(crate) const OUTBOX: Table = Table {
 // The label log.
 
 pub(crate) const LABEL_SEQS: &str = "SELECT GATEWAY_LABEL, SEQ FROM LS_LABEL_SEQUENCE WHERE DC = ?";
-pub(crate) const LABEL_SEQ: &str =
-    "SELECT SEQ FROM LS_LABEL_SEQUENCE WHERE DC = ? AND GATEWAY_LABEL = ?";
 pub(crate) const LOG_AFTER: &str = "SELECT l.SEQ, l.API_ID, l.INSTRUCTION, l.REVISION, l.DIGEST, \
      l.SAVED, a.API_NAME, a.API_VERSION, a.TENANT_DOMAIN, COALESCE(LENGTH(r.ARTIFACT), 0) AS BYTES \
      FROM LS_LABEL_LOG l \
      JOIN LS_API a ON a.API_ID = l.API_ID \
      LEFT JOIN LS_REVISION r ON r.API_ID = l.API_ID AND r.REVISION = l.REVISION \
-     WHERE l.DC = ? AND l.GATEWAY_LABEL = ? AND l.SEQ > ? ORDER BY l.SEQ LIMIT ?";
-pub(crate) const LOG_ARTIFACTS: &str = "SELECT l.SEQ, r.ARTIFACT FROM LS_LABEL_LOG l \
-     JOIN LS_REVISION r ON r.API_ID = l.API_ID AND r.REVISION = l.REVISION \
-     WHERE l.DC = ? AND l.GATEWAY_LABEL = ? AND l.SEQ > ? AND l.SEQ <= ? \
-       AND l.INSTRUCTION = 'Publish' ORDER BY l.SEQ";
-pub(crate) const PUBLISHED_TO: &str = "SELECT API_ID, GATEWAY_LABEL, SEQ FROM LS_LABEL_LOG \
-     WHERE DC = ? AND INSTRUCTION = 'Publish' AND API_ID IN (??) ORDER BY GATEWAY_LABEL";
+     WHERE l.DC = ? AND l.GATEWAY_LABEL = ? AND l.SEQ > ? ORDER BY l.SEQ";
+pub(crate) const ARTIFACTS_OF: &str =
+    "SELECT API_ID, REVISION, ARTIFACT FROM LS_REVISION WHERE (API_ID = ? AND REVISION = ?)";
 
 // The outbox.
 
 pub(crate) const CLAIM_OUTBOX: &str = "UPDATE LS_OUTBOX SET CLAIMED_UNTIL = ? WHERE ID IN (??)";
 pub(crate) const GIVE_BACK_OUTBOX: &str =
     "UPDATE LS_OUTBOX SET CLAIMED_UNTIL = ? WHERE CLAIMED_UNTIL = ? AND ID IN (??)";
+pub(crate) const ANNOUNCED: Table = Table {
+    name: "LS_ANNOUNCED",
+    columns: &["API_ID", "DIGEST", "ANNOUNCED"],
+    keys: 1,
+    there: There::Replace,
+};
 pub(crate) const DELETE_OUTBOX: &str = "DELETE FROM LS_OUTBOX WHERE ID IN (??)";
 pub(crate) const OUTBOX_LENGTH: &str = "SELECT COUNT(*) FROM LS_OUTBOX";
 
 // Gateways.
 
-pub(crate) const GATEWAY: Table = Table {
+/// One that has started.
+pub(crate) const GATEWAY_STARTED: Table = Table {
     name: "LS_GATEWAY",
-    columns: &["GATEWAY_ID", "LABELS", "URLS", "REGISTERED", "LAST_SEEN"],
+    columns: GATEWAY_COLUMNS,
+    keys: 1,
+    there: There::Replace,
+};
+/// One that is there still.
+pub(crate) const GATEWAY_SEEN: Table = Table {
+    name: "LS_GATEWAY",
+    columns: GATEWAY_COLUMNS,
     keys: 1,
     there: There::ReplaceBut(&["REGISTERED"]),
 };
+const GATEWAY_COLUMNS: &[&str] = &[
+    "GATEWAY_ID",
+    "LABELS",
+    "URLS",
+    "TENANTS",
+    "PROPERTIES",
+    "APPLIED",
+    "REGISTERED",
+    "LAST_SEEN",
+];
 pub(crate) const DEPLOYMENT: Table = Table {
     name: "LS_DEPLOYMENT",
     columns: &[
@@ -156,19 +174,38 @@ pub(crate) const DEPLOYMENT: Table = Table {
     keys: 2,
     there: There::ReplaceUnlessOlder("REVISION"),
 };
-pub(crate) const FORGET_GATEWAY: &str = "DELETE FROM LS_GATEWAY WHERE GATEWAY_ID = ?";
-pub(crate) const FORGET_DEPLOYMENTS: &str = "DELETE FROM LS_DEPLOYMENT WHERE GATEWAY_ID = ?";
-pub(crate) const GATEWAYS: &str = "SELECT GATEWAY_ID, LABELS, URLS, REGISTERED, LAST_SEEN \
-     FROM LS_GATEWAY ORDER BY GATEWAY_ID";
-pub(crate) const DEPLOYMENTS: &str = "SELECT GATEWAY_ID, API_ID, REVISION, RECEIVED, DEPLOYED, \
-     STATE, REASON, SINCE FROM LS_DEPLOYMENT";
-pub(crate) const APIS: &str = "SELECT a.API_ID, COALESCE(r.ROUTE, ''), a.INSTRUCTION, a.REVISION, \
-     a.DIGEST, a.SAVED, a.API_NAME, a.API_VERSION, a.TENANT_DOMAIN \
-     FROM LS_API a LEFT JOIN LS_ROUTE r ON r.API_ID = a.API_ID AND r.POSITION = 0 \
-     ORDER BY a.TENANT_DOMAIN, a.API_NAME, a.API_VERSION";
+pub(crate) const FORGET_GATEWAYS: &str = "DELETE FROM LS_GATEWAY WHERE GATEWAY_ID IN (??)";
+pub(crate) const FORGET_DEPLOYMENTS: &str = "DELETE FROM LS_DEPLOYMENT WHERE GATEWAY_ID IN (??)";
+pub(crate) const GATEWAYS: &str = "SELECT GATEWAY_ID, LABELS, URLS, TENANTS, PROPERTIES, APPLIED, \
+     REGISTERED, LAST_SEEN FROM LS_GATEWAY ORDER BY GATEWAY_ID";
+
+// The truth.
+
+pub(crate) const DEPLOYMENTS_OF_APIS: &str = "SELECT GATEWAY_ID, API_ID, REVISION, RECEIVED, \
+     DEPLOYED, STATE, REASON, SINCE FROM LS_DEPLOYMENT WHERE API_ID IN (??)";
+macro_rules! apis {
+    ($which:literal) => {
+        concat!(
+            "SELECT a.API_ID, COALESCE(r.ROUTE, ''), a.INSTRUCTION, a.REVISION, a.DIGEST, a.SAVED, \
+             a.API_NAME, a.API_VERSION, a.TENANT_DOMAIN, s.DIGEST, s.ANNOUNCED \
+             FROM LS_API a LEFT JOIN LS_ROUTE r ON r.API_ID = a.API_ID AND r.POSITION = 0 \
+             LEFT JOIN LS_ANNOUNCED s ON s.API_ID = a.API_ID ",
+            $which
+        )
+    };
+}
+pub(crate) const APIS_THESE: &str =
+    apis!("WHERE a.API_ID IN (??) ORDER BY a.TENANT_DOMAIN, a.API_NAME, a.API_VERSION, a.API_ID");
+pub(crate) const APIS_FIRST: &str =
+    apis!("ORDER BY a.TENANT_DOMAIN, a.API_NAME, a.API_VERSION, a.API_ID LIMIT ?");
+pub(crate) const APIS_BEHIND: &str = apis!(
+    "WHERE (a.TENANT_DOMAIN, a.API_NAME, a.API_VERSION, a.API_ID) > \
+     (SELECT b.TENANT_DOMAIN, b.API_NAME, b.API_VERSION, b.API_ID FROM LS_API b WHERE b.API_ID = ?) \
+     ORDER BY a.TENANT_DOMAIN, a.API_NAME, a.API_VERSION, a.API_ID LIMIT ?"
+);
+pub(crate) const REVISIONS: &str = "SELECT REVISION, INSTRUCTION, DIGEST, LENGTH(ARTIFACT), SAVED \
+     FROM LS_REVISION WHERE API_ID = ? ORDER BY REVISION DESC";
 pub(crate) const API_COUNT: &str = "SELECT COUNT(*) FROM LS_API";
-pub(crate) const LABEL_ROWS: &str =
-    "SELECT GATEWAY_LABEL, API_ID, INSTRUCTION, REVISION, DIGEST FROM LS_LABEL_LOG WHERE DC = ?";
 
 // The schema.
 

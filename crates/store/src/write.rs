@@ -50,7 +50,11 @@ impl Plan<'_> {
                 self.now.into(),
             ]);
         }
-        tx.put(&sql::OUTBOX, &outbox).await
+        tx.put(&sql::OUTBOX, &outbox).await?;
+        match tx.dialect.tell_growth() {
+            Some(tell) if !self.entries.is_empty() => tx.execute(tell, &[]).await.map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// Details, newest state, routes and revisions of the APIs that have a new revision.

@@ -70,22 +70,13 @@ async fn artifacts(
     cluster: &Cluster,
     label: &artifact::Label,
 ) -> anyhow::Result<HashMap<String, Artifact>> {
-    let mut artifacts = HashMap::new();
-    let mut after = 0;
-    loop {
-        let page = cluster.manager.store.label_log(label, after, 500).await?;
-        for entry in page.entries {
-            // One that cannot be read is refused by the gateways, and shown as that.
-            let text = entry.artifact.unwrap_or_default();
-            if let Ok(artifact) = Artifact::parse(&text) {
-                artifacts.insert(entry.api_id, artifact);
-            }
-        }
-        if !page.more {
-            return Ok(artifacts);
-        }
-        after = page.complete_to;
-    }
+    let artifacts = cluster.manager.artifacts(label).await?;
+    // One that cannot be read is refused by the gateways, and shown as that.
+    Ok(artifacts
+        .into_iter()
+        .filter_map(|text| Artifact::parse(&text).ok())
+        .map(|artifact| (artifact.api_id.clone(), artifact))
+        .collect())
 }
 
 impl Check {

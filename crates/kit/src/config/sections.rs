@@ -179,7 +179,8 @@ pub struct Cleanup {
 pub struct TrafficManager {
     pub log_poll_interval: u64,
     pub watch_heartbeat_interval: u64,
-    pub page_size: u32,
+    /// Bytes.
+    pub artifact_cache_size: u64,
 }
 
 /// [`Config::artifacts_database`] chooses between them.

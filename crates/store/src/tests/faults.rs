@@ -65,7 +65,7 @@ async fn truth_after(own: &Own, fault: impl AsyncFnOnce(&Own)) {
     let middle = async {
         loop {
             let seqs = store.label_seqs().await.unwrap_or_default();
-            if seqs.first().is_some_and(|(_, seq)| *seq >= 100) {
+            if seqs.values().any(|seq| *seq >= 100) {
                 break;
             }
             tokio::task::yield_now().await;

@@ -107,10 +107,12 @@ suite! {
     save::labels_and_texts_compare_byte_by_byte,
     save::the_tables_of_the_original_hold_what_its_readers_expect,
     read::the_log_gives_back_the_bytes_that_were_saved,
-    read::a_log_is_read_in_pages,
+    read::what_has_come_since_is_read_of_all_labels_at_once,
+    read::artifacts_come_in_the_order_asked_for,
+    read::apis_are_read_page_by_page,
+    read::the_database_tells_of_growth_where_it_can,
     read::a_status_about_an_older_revision_changes_nothing,
     read::a_gateway_that_registers_again_says_anew_what_it_runs,
-    read::a_damaged_artifact_does_not_hold_up_the_log,
     outbox::each_announcement_goes_to_one_relay_until_its_lease_ends,
     outbox::relays_share_the_work_and_keep_the_order_of_each_api,
     outbox::what_is_given_back_is_claimed_again_at_once,
@@ -145,11 +147,31 @@ async fn saved(store: &Store, save: Save) -> SaveOutcome {
         .remove(0)
 }
 
+/// The entries of a label behind a position, and the newest position.
+async fn behind(store: &Store, name: &str, after: u64) -> (Vec<LogRow>, u64) {
+    let label = label(name);
+    let since = [(label.clone(), after)].into();
+    let mut logs = store.label_logs(&since).await.unwrap();
+    let entries = logs.entries.remove(&label).unwrap_or_default();
+    (entries, logs.seqs.get(&label).copied().unwrap_or(0))
+}
+
+/// The artifact's text of each entry.
+async fn texts(store: &Store, entries: &[LogRow]) -> Vec<Option<String>> {
+    let wanted: Vec<Wanted<'_>> = entries
+        .iter()
+        .map(|entry| (entry.api_id.as_str(), entry.revision, entry.bytes))
+        .collect();
+    let texts = store.artifacts(&wanted).await.unwrap().into_iter();
+    texts
+        .map(|bytes| Some(String::from_utf8(bytes?).unwrap()))
+        .collect()
+}
+
 /// The log of a label as (seq, name, instruction, revision).
 async fn log(store: &Store, name: &str) -> Vec<(u64, String, Instruction, u64)> {
-    let page = store.label_log(&label(name), 0, 1000).await.unwrap();
-    assert!(!page.more);
-    let entries = page.entries.into_iter();
+    let (entries, _) = behind(store, name, 0).await;
+    let entries = entries.into_iter();
     entries
         .map(|e| (e.seq, e.name, e.instruction, e.revision))
         .collect()

@@ -23,9 +23,10 @@ pub(super) async fn each_announcement_goes_to_one_relay_until_its_lease_ends(fix
         3,
         "the lease has ended"
     );
-    let ids: Vec<i64> = claimed.iter().map(|row| row.id).collect();
-    store.mark_announced(&ids).await.unwrap();
+    store.mark_announced(&claimed, 210).await.unwrap();
     assert_eq!(store.outbox_length().await.unwrap(), 0);
+    let api = &store.snapshot(Which::These(&["id-a"])).await.unwrap().apis[0];
+    assert_eq!(api.announced, Some((api.digest, 210)));
 }
 
 /// Apis and instructions of claimed rows.
@@ -50,11 +51,11 @@ pub(super) async fn relays_share_the_work_and_keep_the_order_of_each_api(fixture
     let second = other.claim_outbox(110, 160, 10).await.unwrap();
     assert_eq!(what(&second), [("c".into(), Publish)]);
     assert!(other.claim_outbox(120, 170, 10).await.unwrap().is_empty());
-    store.mark_announced(&ids(&first)).await.unwrap();
+    store.mark_announced(&first, 1).await.unwrap();
     let third = other.claim_outbox(130, 180, 10).await.unwrap();
     assert_eq!(what(&third), [("a".into(), Publish)]);
-    other.mark_announced(&ids(&second)).await.unwrap();
-    other.mark_announced(&ids(&third)).await.unwrap();
+    other.mark_announced(&second, 1).await.unwrap();
+    other.mark_announced(&third, 1).await.unwrap();
     assert_eq!(store.outbox_length().await.unwrap(), 0);
 
     // Many at once: nothing twice, nothing left, nothing overtaken.
@@ -67,7 +68,7 @@ pub(super) async fn relays_share_the_work_and_keep_the_order_of_each_api(fixture
             let rows = store.claim_outbox(1000, 1_001_000, 5).await.unwrap();
             let announcements = rows.iter().map(|row| &row.announcement);
             sent.extend(announcements.map(|a| (a.name.clone(), a.labels[0].seq)));
-            store.mark_announced(&ids(&rows)).await.unwrap();
+            store.mark_announced(&rows, 1).await.unwrap();
         }
         sent
     };

@@ -1,5 +1,7 @@
 //! Label logs and status.
 
+use artifact::Digest;
+
 use super::*;
 
 pub(super) async fn the_log_gives_back_the_bytes_that_were_saved(fixture: &Fixture) {
@@ -7,30 +9,85 @@ pub(super) async fn the_log_gives_back_the_bytes_that_were_saved(fixture: &Fixtu
     let wanted = save("a", "<api context='/ä'>\n</api>", &["L1"]);
     let text = wanted.text.clone();
     saved(store, wanted).await;
-    let page = store.label_log(&label("L1"), 0, 10).await.unwrap();
-    assert_eq!(page.entries[0].artifact.as_deref(), Some(text.as_str()));
-    assert!(page.entries[0].is_genuine());
-    assert_eq!((page.complete_to, page.more), (1, false));
+    let (entries, newest) = behind(store, "L1", 0).await;
+    assert_eq!((entries.len(), newest), (1, 1));
+    assert_eq!(entries[0].digest, Digest::of(text.as_bytes()));
+    assert_eq!(entries[0].bytes, text.len() as u64);
+    assert_eq!(texts(store, &entries).await, [Some(text)]);
 }
 
-pub(super) async fn a_log_is_read_in_pages(fixture: &Fixture) {
+pub(super) async fn what_has_come_since_is_read_of_all_labels_at_once(fixture: &Fixture) {
     let store = &fixture.store;
     for n in 0..5 {
-        saved(store, save(&format!("a{n}"), "1", &["L1"])).await;
+        saved(store, save(&format!("a{n}"), "1", &["L1", "L2"])).await;
     }
-    let page = store.label_log(&label("L1"), 1, 2).await.unwrap();
-    let seqs: Vec<u64> = page.entries.iter().map(|entry| entry.seq).collect();
-    assert_eq!((seqs, page.complete_to, page.more), (vec![2, 3], 3, true));
-    let page = store.label_log(&label("L1"), 3, 2).await.unwrap();
+    saved(store, save("b", "1", &["L3"])).await;
+    let since = [(label("L1"), 3), (label("L2"), 5), (label("L3"), 9)];
+    let logs = store.label_logs(&since.into()).await.unwrap();
+    let seqs: Vec<u64> = logs.seqs.values().copied().collect();
+    assert_eq!(seqs, [5, 5, 1]);
+    let entries: Vec<(&str, Vec<u64>)> = logs
+        .entries
+        .iter()
+        .map(|(label, entries)| (label.as_str(), entries.iter().map(|e| e.seq).collect()))
+        .collect();
     assert_eq!(
-        (page.entries.len(), page.complete_to, page.more),
-        (2, 5, false)
+        entries,
+        [("L1", vec![4, 5]), ("L3", vec![1])],
+        "a log that ends before the position asked about is read from its start"
     );
-    let page = store.label_log(&label("L1"), 5, 2).await.unwrap();
-    assert_eq!(
-        (page.entries.len(), page.complete_to, page.more),
-        (0, 5, false)
-    );
+}
+
+pub(super) async fn artifacts_come_in_the_order_asked_for(fixture: &Fixture) {
+    let store = &fixture.store;
+    let names: Vec<String> = (0..100).map(|n| format!("a{n}")).collect();
+    for name in &names {
+        saved(store, save(name, "1", &["L1"])).await;
+    }
+    let (mut entries, _) = behind(store, "L1", 0).await;
+    entries.reverse();
+    entries[0].revision = 7;
+    let found = texts(store, &entries).await;
+    assert_eq!(found[0], None, "a revision that is not kept");
+    for (entry, text) in entries.iter().zip(&found).skip(1) {
+        let text = text.as_deref().unwrap();
+        assert_eq!(entry.digest, Digest::of(text.as_bytes()), "{}", entry.name);
+    }
+}
+
+pub(super) async fn apis_are_read_page_by_page(fixture: &Fixture) {
+    let store = &fixture.store;
+    for name in ["c", "a", "d", "b"] {
+        saved(store, save(name, "1", &["L1"])).await;
+    }
+    let mut behind: Option<String> = None;
+    let mut names = Vec::new();
+    loop {
+        let which = Which::Behind(behind.as_deref(), 3);
+        let snapshot = store.snapshot(which).await.unwrap();
+        assert_eq!(snapshot.labels.len(), snapshot.apis.len());
+        let Some(last) = snapshot.apis.last() else {
+            break;
+        };
+        behind = Some(last.api_id.clone());
+        names.extend(snapshot.apis.into_iter().map(|api| api.name));
+    }
+    assert_eq!(names, ["a", "b", "c", "d"]);
+    let revisions = store.revisions("id-a").await.unwrap();
+    assert_eq!((revisions.len(), revisions[0].revision), (1, 1));
+    assert!(store.revisions("nobody's").await.unwrap().is_empty());
+}
+
+pub(super) async fn the_database_tells_of_growth_where_it_can(fixture: &Fixture) {
+    let store = &fixture.store;
+    let tells = fixture.options.database.dialect() == Dialect::PostgreSql;
+    let growing = store.growing().await.unwrap();
+    assert_eq!(growing.is_some(), tells);
+    saved(store, save("a", "1", &["L1"])).await;
+    if let Some(mut growing) = growing {
+        growing.next().await.unwrap();
+        assert_eq!(behind(store, "L1", 0).await.1, 1, "told after the commit");
+    }
 }
 
 pub(super) async fn a_status_about_an_older_revision_changes_nothing(fixture: &Fixture) {
@@ -51,9 +108,9 @@ pub(super) async fn a_status_about_an_older_revision_changes_nothing(fixture: &F
         vec![row(1, Failed)],
         vec![row(1, Failed), row(2, Deployed), row(1, Failed)],
     ] {
-        store.record_deployments(&rows).await.unwrap();
+        record(store, Vec::new(), rows).await;
     }
-    let found = store.snapshot().await.unwrap().deployments;
+    let found = deployments(store).await;
     assert_eq!(
         (found.len(), found[0].revision, found[0].state),
         (1, 2, Deployed)
@@ -62,13 +119,6 @@ pub(super) async fn a_status_about_an_older_revision_changes_nothing(fixture: &F
 
 pub(super) async fn a_gateway_that_registers_again_says_anew_what_it_runs(fixture: &Fixture) {
     let store = &fixture.store;
-    let notice = |payload_type| artifact::GatewayNotice {
-        payload_type,
-        gateway_id: "g".into(),
-        environment_labels: vec![label("L1")],
-        time_stamp: 1,
-        urls: Vec::new(),
-    };
     let row = DeploymentRow {
         gateway_id: "g".into(),
         api_id: "a".into(),
@@ -79,30 +129,62 @@ pub(super) async fn a_gateway_that_registers_again_says_anew_what_it_runs(fixtur
         reason: None,
         since: 1,
     };
-    use artifact::NoticeKind::{Heartbeat, Register};
-    for (kind, left) in [(Heartbeat, 1), (Register, 0)] {
-        store
-            .record_deployments(std::slice::from_ref(&row))
-            .await
-            .unwrap();
-        store.record_gateway(&notice(kind), 5).await.unwrap();
-        assert_eq!(store.snapshot().await.unwrap().deployments.len(), left);
+    record(store, Vec::new(), vec![row.clone()]).await;
+    let seen = Said {
+        seen: vec![gateway(7, 7)],
+        ..Said::default()
+    };
+    store.record(&seen).await.unwrap();
+    assert_eq!(
+        deployments(store).await.len(),
+        1,
+        "a heartbeat forgets nothing"
+    );
+    record(store, vec![gateway(8, 8)], Vec::new()).await;
+    assert_eq!(deployments(store).await.len(), 0);
+    let seen = Said {
+        seen: vec![gateway(9, 9)],
+        ..Said::default()
+    };
+    store.record(&seen).await.unwrap();
+    assert_eq!(store.gateways().await.unwrap(), [gateway(8, 9)]);
+    assert!(store.forget_gateway("g").await.unwrap());
+    assert!(!store.forget_gateway("g").await.unwrap());
+    // One batch of what a gateway said before it ended and after it started again.
+    let said = Said {
+        ended: vec!["g".into()],
+        started: vec![gateway(10, 10)],
+        seen: Vec::new(),
+        deployments: vec![row],
+    };
+    store.record(&said).await.unwrap();
+    assert_eq!(store.gateways().await.unwrap().len(), 1);
+    assert_eq!(deployments(store).await.len(), 1);
+}
+
+fn gateway(registered: i64, last_seen: i64) -> GatewayRow {
+    GatewayRow {
+        gateway_id: "g".into(),
+        labels: vec![label("L1")],
+        urls: vec!["http://localhost:8280".into()],
+        tenants: vec!["carbon.super".into()],
+        properties: serde_json::from_str(r#"{"os":"Linux"}"#).unwrap(),
+        applied: [(label("L1"), 3)].into(),
+        registered,
+        last_seen,
     }
 }
 
-pub(super) async fn a_damaged_artifact_does_not_hold_up_the_log(fixture: &Fixture) {
-    let store = &fixture.store;
-    saved(store, save("a", "1", &["L1"])).await;
-    saved(store, save("b", "1", &["L1"])).await;
-    sqlx::query("UPDATE LS_REVISION SET DIGEST = 'x', ARTIFACT = (SELECT r.ARTIFACT FROM (SELECT ARTIFACT FROM LS_REVISION WHERE API_ID = 'id-b') r) WHERE API_ID = 'id-a'")
-        .execute(&store.write)
-        .await
-        .unwrap();
-    let page = store.label_log(&label("L1"), 0, 10).await.unwrap();
-    let genuine: Vec<bool> = page
-        .entries
-        .iter()
-        .map(|entry| entry.is_genuine())
-        .collect();
-    assert_eq!(genuine, [false, true]);
+async fn record(store: &Store, started: Vec<GatewayRow>, deployments: Vec<DeploymentRow>) {
+    let said = Said {
+        started,
+        deployments,
+        ..Said::default()
+    };
+    store.record(&said).await.unwrap();
+}
+
+async fn deployments(store: &Store) -> Vec<DeploymentRow> {
+    let which = Which::These(&["a"]);
+    store.snapshot(which).await.unwrap().deployments
 }

@@ -143,6 +143,9 @@ mod tests {
             gateway_id: id.into(),
             labels: labels.iter().map(|name| label(name)).collect(),
             urls: Vec::new(),
+            tenants: Vec::new(),
+            properties: serde_json::Map::new(),
+            applied: std::collections::BTreeMap::new(),
             registered: 0,
             last_seen,
         }
@@ -152,6 +155,7 @@ mod tests {
         LabelRow {
             label: label(name),
             api_id: "u".into(),
+            seq: revision,
             instruction,
             revision,
             digest: digest(&revision.to_string()),
@@ -182,6 +186,7 @@ mod tests {
             revision: 2,
             digest: digest("2"),
             saved: 0,
+            announced: None,
         }
     }
 
