@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use crate::access::AccessError;
 use crate::config::{Config, ConfigError};
 use crate::server::StartError;
 
@@ -99,6 +100,7 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
         cause.downcast_ref::<ConfigError>().is_some()
             || cause.downcast_ref::<Usage>().is_some()
             || matches!(cause.downcast_ref(), Some(StartError::Config(_)))
+            || matches!(cause.downcast_ref(), Some(AccessError::Config(_)))
     });
     ExitCode::from(if usage { EXIT_USAGE } else { EXIT_FAILURE })
 }
