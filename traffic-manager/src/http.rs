@@ -1,7 +1,11 @@
 //! The HTTP interface: `/internal/data/v1` for gateways, `/api/lockstep/v1` for operators.
 
+use std::collections::HashSet;
+
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
-use artifact::{DeploymentNotices, GatewayNotice, Label};
+use artifact::{DeploymentNotices, GatewayNotice, Label, Overview};
+use kit::access::{Access, Caller, Role};
 use kit::problem::Problem;
 use serde::Deserialize;
 use store::StoreError;
@@ -13,7 +17,7 @@ use crate::{TrafficManager, registry};
 const MAX_NOTICE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Adds all routes of the traffic manager, health included.
-pub fn routes(app: &mut web::ServiceConfig, manager: &TrafficManager) {
+pub fn routes(app: &mut web::ServiceConfig, manager: &TrafficManager, access: &Access) {
     let json = || {
         web::JsonConfig::default()
             .limit(MAX_NOTICE_BYTES)
@@ -24,28 +28,104 @@ pub fn routes(app: &mut web::ServiceConfig, manager: &TrafficManager) {
             Problem::bad_request("bad-parameter", error.to_string()).into()
         }))
         .route("/healthz", web::get().to(|| async { "ok\n" }))
-        .route("/readyz", web::get().to(get_ready))
+        .service(
+            web::resource("/readyz")
+                .wrap(access.recognize())
+                .route(web::get().to(get_ready)),
+        )
         .service(
             web::scope("/internal/data/v1")
                 .app_data(json())
-                .route("/label-log", web::get().to(get_label_log))
-                .route("/notify-gateway", web::post().to(post_gateway))
-                .route(
-                    "/notify-api-deployment-status",
-                    web::post().to(post_deployments),
+                .service(
+                    web::resource("/label-log")
+                        .wrap(access.require(&[Role::Gateway, Role::Operator]))
+                        .route(web::get().to(get_label_log)),
+                )
+                .service(
+                    web::resource("/notify-gateway")
+                        .wrap(access.require(&[Role::Gateway]))
+                        .route(web::post().to(post_gateway)),
+                )
+                .service(
+                    web::resource("/notify-api-deployment-status")
+                        .wrap(access.require(&[Role::Gateway]))
+                        .route(web::post().to(post_deployments)),
                 ),
         )
-        .route("/api/lockstep/v1/overview", web::get().to(get_overview))
-        .route(
-            "/api/lockstep/v1/gateways",
-            web::delete().to(delete_gateway),
+        .service(
+            web::resource("/api/lockstep/v1/overview")
+                .wrap(access.require(&[Role::Viewer, Role::Publisher]))
+                .route(web::get().to(get_overview)),
+        )
+        .service(
+            web::resource("/api/lockstep/v1/gateways")
+                .wrap(access.require(&[Role::Operator]))
+                .route(web::delete().to(delete_gateway)),
         );
 }
 
-async fn get_ready(manager: web::Data<TrafficManager>) -> Result<HttpResponse, Problem> {
+/// What a caller may not do although it has the role.
+fn forbidden(code: &str, detail: String) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, code, detail)
+}
+
+fn reads_label(caller: &Caller, label: &Label) -> Result<(), Problem> {
+    if caller.may_read_label(label.as_str()) {
+        return Ok(());
+    }
+    let detail = format!("this user may not read the label {label}");
+    Err(forbidden("label-not-allowed", detail))
+}
+
+/// A label log holds the APIs of all tenants.
+fn reads_all_tenants(caller: &Caller) -> Result<(), Problem> {
+    if caller.tenants.is_empty() {
+        return Ok(());
+    }
+    let detail = "a label log holds all tenants, and this user may read only some of them";
+    Err(forbidden("tenant-not-allowed", detail.to_owned()))
+}
+
+fn speaks_for(caller: &Caller, gateway_id: &str) -> Result<(), Problem> {
+    if caller.speaks_for(gateway_id) {
+        return Ok(());
+    }
+    let detail = "gatewayId: this user may speak for another gateway only";
+    Err(forbidden("gateway-not-allowed", detail.to_owned()))
+}
+
+/// Leaves of an overview what the caller may read.
+fn readable(caller: &Caller, overview: &mut Overview) {
+    let reads = |labels: &[Label]| {
+        let mut labels = labels.iter().map(Label::as_str);
+        caller.labels.is_empty() || labels.any(|label| caller.may_read_label(label))
+    };
+    overview.gateways.retain(|gateway| reads(&gateway.labels));
+    let known: HashSet<&str> = overview
+        .gateways
+        .iter()
+        .map(|gateway| gateway.gateway_id.as_str())
+        .collect();
+    overview.apis.retain_mut(|api| {
+        api.gateways
+            .retain(|status| known.contains(status.gateway_id.as_str()));
+        caller.may_read_tenant(&api.tenant_domain) && reads(&api.labels)
+    });
+}
+
+/// Names of labels are for users; everybody is told how many there are.
+async fn get_ready(
+    manager: web::Data<TrafficManager>,
+    caller: Option<Caller>,
+) -> Result<HttpResponse, Problem> {
     let labels = manager.store.label_seqs().await.map_err(problem)?;
+    let Some(caller) = caller else {
+        let state = serde_json::json!({"ready": true, "labelLogs": labels.len()});
+        return Ok(HttpResponse::Ok().json(state));
+    };
     let labels: serde_json::Map<String, serde_json::Value> = labels
         .into_iter()
+        .filter(|(label, _)| caller.may_read_label(label.as_str()))
         .map(|(label, seq)| (label.to_string(), seq.into()))
         .collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({"ready": true, "labelLogs": labels})))
@@ -64,9 +144,12 @@ struct LabelLogQuery {
 
 async fn get_label_log(
     manager: web::Data<TrafficManager>,
+    caller: Caller,
     query: web::Query<LabelLogQuery>,
 ) -> Result<HttpResponse, Problem> {
     let query = query.into_inner();
+    reads_label(&caller, &query.gateway_label)?;
+    reads_all_tenants(&caller)?;
     if query.limit == Some(0) {
         return Err(Problem::bad_request(
             "bad-parameter",
@@ -87,9 +170,14 @@ async fn get_label_log(
 
 async fn post_gateway(
     manager: web::Data<TrafficManager>,
+    caller: Caller,
     notice: web::Json<GatewayNotice>,
 ) -> Result<HttpResponse, Problem> {
     let id = &notice.gateway_id;
+    speaks_for(&caller, id)?;
+    for label in &notice.environment_labels {
+        reads_label(&caller, label)?;
+    }
     if id.is_empty() || id.len() > 255 || id.trim() != id || id.contains(char::is_control) {
         return Err(Problem::bad_request(
             "bad-gateway-id",
@@ -104,8 +192,12 @@ async fn post_gateway(
 
 async fn post_deployments(
     manager: web::Data<TrafficManager>,
+    caller: Caller,
     notices: web::Json<DeploymentNotices>,
 ) -> Result<HttpResponse, Problem> {
+    for notice in &notices.list {
+        speaks_for(&caller, &notice.gateway_id)?;
+    }
     let reply = registry::deployments(&manager, &notices)
         .await
         .map_err(problem)?;
@@ -121,13 +213,20 @@ struct OverviewQuery {
 
 async fn get_overview(
     manager: web::Data<TrafficManager>,
+    caller: Caller,
     query: web::Query<OverviewQuery>,
 ) -> Result<HttpResponse, Problem> {
+    // Publishers may look what became of what they have published, by its ids.
+    if query.api_id.is_none() && !caller.roles.has(Role::Viewer) {
+        let detail = "this needs the role viewer; a publisher has to name APIs with apiId";
+        return Err(forbidden("role-missing", detail.to_owned()));
+    }
     let ids: Option<Vec<&str>> = query.api_id.as_ref().map(|ids| ids.split(',').collect());
-    let made = manager
+    let mut made = manager
         .overview(ids.as_deref(), kit::clock::now_ms())
         .await
         .map_err(problem)?;
+    readable(&caller, &mut made);
     Ok(HttpResponse::Ok().json(made))
 }
 

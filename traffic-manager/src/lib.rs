@@ -15,8 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use artifact::Overview;
+use kit::access::Access;
 use kit::config::Config;
-use kit::server::{Running, StartError};
+use kit::server::{Frame, Running, StartError};
 use store::{Store, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -97,14 +98,14 @@ impl TrafficManager {
 /// Binds the traffic manager's own HTTPS interface.
 ///
 /// # Errors
-/// When the port is in use or the certificate cannot be read.
+/// When the port is in use, or a certificate or the users cannot be read.
 pub fn serve(config: &Config, manager: &TrafficManager) -> Result<Running, StartError> {
     let listener = kit::server::bind(config.traffic_manager_address()?)?;
-    let identity = kit::server::management_identity(config)?;
+    let access = Access::of(config)?;
     let manager = manager.clone();
     kit::serve!(
-        move || actix_web::App::new().configure(|app| routes(app, &manager)),
+        move || actix_web::App::new().configure(|app| routes(app, &manager, &access)),
         listener,
-        &identity
+        Frame::of(config)?
     )
 }
