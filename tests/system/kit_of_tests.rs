@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use kit::credentials::Credentials;
 use kit::http_client::Trust;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
@@ -120,6 +121,9 @@ pub async fn run(name: &str, arguments: &[&str]) -> Finished {
         .current_dir(workspace())
         .env_remove("LOCKSTEP_DATA_DIR")
         .env_remove("LOCKSTEP_SERVER")
+        .env_remove("LOCKSTEP_USER")
+        .env_remove("LOCKSTEP_PASSWORD")
+        .env_remove("LOCKSTEP_TOKEN")
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
@@ -295,11 +299,30 @@ impl Up {
         path.to_str().unwrap().to_owned()
     }
 
-    /// A client that trusts the development certificate.
+    /// A client that trusts the development certificate and says nothing of itself.
     pub fn client(&self) -> reqwest::Client {
-        let authority = self.directory.path().join("data/tls/ca.pem");
-        kit::http_client::client(&Trust::Only(authority)).unwrap()
+        client(self.directory.path(), &Credentials::none())
     }
+
+    /// A client of the management interfaces: a development user.
+    pub fn client_of(&self, user: &str) -> reqwest::Client {
+        development_client(self.directory.path(), user)
+    }
+}
+
+/// A client that trusts the development certificate below the test's directory.
+pub fn client(directory: &Path, credentials: &Credentials) -> reqwest::Client {
+    let authority = directory.join("data/tls/ca.pem");
+    kit::http_client::client(&Trust::Only(authority), credentials).unwrap()
+}
+
+/// A client that is a development user of the data directory below the test's directory.
+pub fn development_client(directory: &Path, user: &str) -> reqwest::Client {
+    let credentials = Credentials::development(&directory.join("data"), user);
+    client(
+        directory,
+        &credentials.expect("there are development users"),
+    )
 }
 
 /// A `GatewayAPIDTO` whose API sends everything to `back_end`.

@@ -9,6 +9,7 @@
     clippy::print_stdout
 )]
 
+mod access;
 mod announcing;
 mod bad_input;
 mod corpus;

@@ -3,11 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use kit::http_client::Trust;
+use kit::access::development;
 use tempfile::TempDir;
 use test_servers::{Kind, Server};
 
-use super::kit_of_tests::{Running, answering_dto, eventually, free_ports};
+use super::kit_of_tests::{
+    Running, answering_dto, client, development_client, eventually, free_ports,
+};
+use kit::credentials::Credentials;
 
 /// What the processes stand on.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +78,10 @@ pub struct Nodes {
     pub saver: Option<Running>,
     pub saver_url: String,
     pub manager: Option<Running>,
+    /// Says nothing of itself.
     pub client: reqwest::Client,
+    /// The development user `admin`.
+    pub admin: reqwest::Client,
 }
 
 /// A gateway process.
@@ -90,8 +96,14 @@ impl Nodes {
     pub async fn start(ground: &Ground, more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (saver_port, manager_port) = (free_port(), free_port());
+        // Named, because the user of the event hub is the broker's.
+        let data = directory.path().join("data");
+        development::make(&data).unwrap();
+        let password = development::password(&data, "gateway").unwrap();
         let event_hub = format!(
-            "[apim.event_hub]\nservice_url = \"https://localhost:{manager_port}/services/\"\n{}",
+            "[apim.event_hub]\nservice_url = \"https://localhost:{manager_port}/services/\"\n\
+             service.username = \"gateway\"\nservice.password = \"{}\"\n{}",
+            password.expose(),
             ground.event_hub()
         );
         let sync = "[apim.sync_runtime_artifacts.gateway]\ndeployment_retry_duration = 50\n\
@@ -112,13 +124,13 @@ impl Nodes {
             );
         std::fs::write(&conf, text).unwrap();
         let saver = start_saver(&conf).await;
-        let authority = directory.path().join("data/tls/ca.pem");
         let mut nodes = Self {
             conf,
             saver: Some(saver),
             saver_url: format!("https://localhost:{saver_port}"),
             manager: None,
-            client: kit::http_client::client(&Trust::Only(authority)).unwrap(),
+            client: client(directory.path(), &Credentials::none()),
+            admin: development_client(directory.path(), "admin"),
             directory,
         };
         nodes.start_manager().await;
@@ -191,7 +203,7 @@ impl Nodes {
             "items": [{"source": name, "artifact": artifact}],
         });
         let url = format!("{}/api/lockstep/v1/publish", self.saver_url);
-        let answer = self.client.post(url).json(&request).send().await.ok()?;
+        let answer = self.admin.post(url).json(&request).send().await.ok()?;
         if !answer.status().is_success() {
             return None;
         }
@@ -204,7 +216,7 @@ impl Nodes {
     pub async fn remove(&self, name: &str) {
         let url = format!("{}/api/lockstep/v1/apis", self.saver_url);
         let query = [("name", name), ("version", "1.0")];
-        let answer = self.client.delete(url).query(&query).send().await.unwrap();
+        let answer = self.admin.delete(url).query(&query).send().await.unwrap();
         assert!(answer.status().is_success(), "{answer:?}");
     }
 
