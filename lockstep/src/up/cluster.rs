@@ -52,6 +52,8 @@ pub(super) struct Cluster {
     management: String,
     back_end: String,
     choice: BackEndChoice,
+    /// Where the development users are; `None` if others are configured.
+    development_users: Option<PathBuf>,
 }
 
 /// The running parts themselves. Gateways are ended first, then the control plane, so that last
@@ -95,6 +97,8 @@ impl Cluster {
             management: management_url.clone(),
             back_end: format!("http://{sample}"),
             choice,
+            development_users: (!config.has_users())
+                .then(|| kit::access::development::directory(&config.lockstep.data_dir)),
         };
         let mut parts = Parts {
             gateways_end: shutdown,
@@ -195,6 +199,12 @@ impl Cluster {
                 BackEndChoice::Real => format!("back end     {} (sample)", self.back_end),
             },
         ];
+        if let Some(directory) = &self.development_users {
+            lines.push(format!(
+                "users        {}/NAME has the password of NAME: admin, viewer … (development)",
+                directory.display()
+            ));
+        }
         lines.extend(self.gateways.iter().map(|gateway| {
             format!(
                 "{:<12} {} {} {} (management)   label \"{}\"",
