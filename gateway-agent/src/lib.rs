@@ -24,6 +24,7 @@ use artifact::Label;
 use events::{Bus, Subscription};
 use kit::backoff::Backoff;
 use kit::config::{Config, ConfigError};
+use kit::credentials::Credentials;
 use kit::http_client::Trust;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -72,7 +73,7 @@ impl Agent {
         let http = listeners.http.local_addr()?;
         let https = listeners.https.local_addr()?;
         let id = gateway_id(config, http);
-        let client = kit::http_client::client(&trust(config))?;
+        let client = kit::http_client::client(&trust(config), &Credentials::of_gateway(config)?)?;
         let traffic_manager = config.traffic_manager_url();
 
         let (notice_sender, notices) = mpsc::unbounded_channel();
@@ -108,7 +109,7 @@ impl Agent {
         let counters = subscription.as_ref().map(Subscription::counters);
         let management = management::serve(config, progress.clone(), counters)?;
         let management_address = management.address;
-        let tls = kit::tls::server_config(&identity)?;
+        let tls = kit::tls::server_config(&identity, None)?;
         let limits = &config.gateway.limits;
         let limits = data_plane::Limits {
             header_size: limits.max_header_size,

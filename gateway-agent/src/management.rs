@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::{App, HttpResponse, web};
 use events::Counters;
 use kit::config::Config;
-use kit::server::{Running, StartError};
+use kit::server::{Frame, Running, StartError};
 use tokio::sync::watch;
 
 use crate::deploy::Progress;
@@ -27,7 +27,6 @@ pub(crate) fn serve(
     events: Option<Arc<Counters>>,
 ) -> Result<Running, StartError> {
     let listener = kit::server::bind(config.gateway_management_address()?)?;
-    let identity = kit::server::management_identity(config)?;
     let mode = &config
         .apim
         .sync_runtime_artifacts
@@ -46,7 +45,7 @@ pub(crate) fn serve(
                 .route("/readyz", web::get().to(get_ready))
         },
         listener,
-        &identity
+        Frame::of(config)?
     )
 }
 

@@ -1,4 +1,4 @@
-//! The operator's command: up, publish, remove, list, db.
+//! The operator's command: up, publish, remove, list, db, user.
 
 pub mod control;
 pub mod db;
@@ -11,4 +11,5 @@ pub mod sample_back_end;
 pub mod samples;
 pub mod source;
 pub mod up;
+pub mod user;
 pub mod wait;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lockstep::{db, forget, list, publish, remove, sample_back_end, up};
+use lockstep::{db, forget, list, publish, remove, sample_back_end, up, user};
 
 /// Keeps every API gateway in step with what was published.
 #[derive(Debug, Parser)]
@@ -22,6 +22,7 @@ enum Command {
     List(list::ListArguments),
     Forget(forget::ForgetArguments),
     Db(db::DbArguments),
+    User(user::UserArguments),
     /// Run only the sample back end, which answers any request with what it got
     BackEnd {
         /// Port on 127.0.0.1
@@ -57,6 +58,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Remove(arguments) => remove::run(arguments).await,
         Command::List(arguments) => list::run(arguments).await,
         Command::Forget(arguments) => forget::run(arguments).await,
+        Command::User(arguments) => user::run(arguments),
         Command::Db(arguments) => Box::pin(db::run(arguments)).await,
         Command::BackEnd { port } => {
             let shutdown = kit::shutdown::on_signal()?;

@@ -14,7 +14,7 @@ use artifact::{
 use indicatif::{ProgressBar, ProgressStyle};
 use publisher_saver::check::check_batch;
 
-use crate::control::{Control, ControlArguments};
+use crate::control::{Control, ControlArguments, Refused};
 use crate::print;
 use crate::source::{Source, Sources, read_paths};
 use crate::wait::{self, Waited};
@@ -208,6 +208,12 @@ async fn send(
                     passed.result.outcome = Outcome::Checked;
                 }
                 return Ok(false);
+            }
+            Err(error) if error.is::<Refused>() => {
+                for passed in chunk.iter_mut().chain(rest) {
+                    passed.result.outcome = Outcome::NotSaved;
+                }
+                return Err(error);
             }
             Err(error) => {
                 for passed in chunk {

@@ -7,7 +7,7 @@ use artifact::{ApiOverview, DeploymentState, GatewayOverview, Label, Overview};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::control::Control;
+use crate::control::{Control, Refused};
 
 /// How the wait ended.
 #[derive(Clone, Debug, Serialize)]
@@ -53,7 +53,7 @@ pub async fn converged(
     loop {
         let over = started.elapsed() >= limit;
         match control.overview(Some(&ids)).await {
-            Err(error) if over => return Err(error),
+            Err(error) if over || error.is::<Refused>() => return Err(error),
             Err(_) => {}
             Ok(overview) => {
                 let (mut waited, pending) = judge(&overview, wanted);

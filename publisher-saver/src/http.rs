@@ -3,6 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use artifact::PublishRequest;
+use kit::access::{Access, Role};
 use kit::problem::Problem;
 use serde::Deserialize;
 
@@ -10,7 +11,7 @@ use crate::Saver;
 use crate::publish::{SaveError, publish, remove};
 
 /// Adds the routes that publish and remove.
-pub fn routes(app: &mut web::ServiceConfig, saver: &Saver, max_body_size: usize) {
+pub fn routes(app: &mut web::ServiceConfig, saver: &Saver, access: &Access, max_body_size: usize) {
     let json = web::JsonConfig::default()
         .limit(max_body_size)
         .error_handler(|error, _| Problem::bad_request("bad-request", error.to_string()).into());
@@ -19,8 +20,16 @@ pub fn routes(app: &mut web::ServiceConfig, saver: &Saver, max_body_size: usize)
         .app_data(web::QueryConfig::default().error_handler(|error, _| {
             Problem::bad_request("bad-parameter", error.to_string()).into()
         }))
-        .route("/api/lockstep/v1/publish", web::post().to(post_publish))
-        .route("/api/lockstep/v1/apis", web::delete().to(delete_api));
+        .service(
+            web::resource("/api/lockstep/v1/publish")
+                .wrap(access.require(&[Role::Publisher]))
+                .route(web::post().to(post_publish)),
+        )
+        .service(
+            web::resource("/api/lockstep/v1/apis")
+                .wrap(access.require(&[Role::Publisher]))
+                .route(web::delete().to(delete_api)),
+        );
 }
 
 /// Adds `/healthz` and `/readyz` of the process of its own.

@@ -9,8 +9,9 @@ mod publish;
 mod relay;
 
 use events::Bus;
+use kit::access::Access;
 use kit::config::Config;
-use kit::server::{Running, StartError};
+use kit::server::{Frame, Running, StartError};
 use store::Store;
 
 pub use http::routes;
@@ -36,20 +37,20 @@ impl Saver {
 /// Binds the publisher-saver's own HTTPS interface.
 ///
 /// # Errors
-/// When the port is in use or the certificate cannot be read.
+/// When the port is in use, or a certificate or the users cannot be read.
 pub fn serve(config: &Config, saver: &Saver) -> Result<Running, StartError> {
     let listener = kit::server::bind(config.publisher_saver_address()?)?;
-    let identity = kit::server::management_identity(config)?;
+    let access = Access::of(config)?;
     let saver = saver.clone();
     let limit = config.management.max_body_size;
     kit::serve!(
         move || {
             actix_web::App::new().configure(|app| {
                 http::health_routes(app, &saver);
-                routes(app, &saver, limit);
+                routes(app, &saver, &access, limit);
             })
         },
         listener,
-        &identity
+        Frame::of(config)?
     )
 }

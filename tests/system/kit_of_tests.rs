@@ -8,6 +8,8 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use base64::Engine as _;
+use kit::credentials::Credentials;
 use kit::http_client::Trust;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
@@ -120,6 +122,9 @@ pub async fn run(name: &str, arguments: &[&str]) -> Finished {
         .current_dir(workspace())
         .env_remove("LOCKSTEP_DATA_DIR")
         .env_remove("LOCKSTEP_SERVER")
+        .env_remove("LOCKSTEP_USER")
+        .env_remove("LOCKSTEP_PASSWORD")
+        .env_remove("LOCKSTEP_TOKEN")
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
@@ -295,11 +300,69 @@ impl Up {
         path.to_str().unwrap().to_owned()
     }
 
-    /// A client that trusts the development certificate.
+    /// A client that trusts the development certificate and says nothing of itself.
     pub fn client(&self) -> reqwest::Client {
-        let authority = self.directory.path().join("data/tls/ca.pem");
-        kit::http_client::client(&Trust::Only(authority)).unwrap()
+        client(self.directory.path(), &Credentials::none())
     }
+
+    /// A client of the management interfaces: a development user.
+    pub fn client_of(&self, user: &str) -> reqwest::Client {
+        development_client(self.directory.path(), user)
+    }
+}
+
+/// A client that trusts the development certificate below the test's directory.
+pub fn client(directory: &Path, credentials: &Credentials) -> reqwest::Client {
+    let authority = directory.join("data/tls/ca.pem");
+    kit::http_client::client(&Trust::Only(authority), credentials).unwrap()
+}
+
+/// A client that is a development user of the data directory below the test's directory.
+pub fn development_client(directory: &Path, user: &str) -> reqwest::Client {
+    let credentials = Credentials::development(&directory.join("data"), user);
+    client(
+        directory,
+        &credentials.expect("there are development users"),
+    )
+}
+
+/// A client that is a development user and gives bodies as they were sent, encoded.
+pub fn raw_client(directory: &Path, user: &str) -> reqwest::Client {
+    let authority = kit::tls::certificates(&directory.join("data/tls/ca.pem")).unwrap();
+    let authority = authority
+        .iter()
+        .map(|der| reqwest::Certificate::from_der(der).unwrap());
+    let mut headers = reqwest::header::HeaderMap::new();
+    let basic = basic(directory, user).parse().unwrap();
+    headers.insert(reqwest::header::AUTHORIZATION, basic);
+    reqwest::Client::builder()
+        .tls_certs_only(authority)
+        .default_headers(headers)
+        .no_zstd()
+        .build()
+        .unwrap()
+}
+
+/// The `Authorization` header of a development user.
+pub fn basic(directory: &Path, user: &str) -> String {
+    let password = kit::access::development::password(&directory.join("data"), user).unwrap();
+    let pair = format!("{user}:{}", password.expose());
+    let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+    format!("Basic {pair}")
+}
+
+/// The lines of a body in one of the encodings.
+pub fn decoded(encoding: &str, bytes: &[u8]) -> String {
+    let mut text = Vec::new();
+    match encoding {
+        "zstd" => text = zstd::decode_all(bytes).unwrap(),
+        "gzip" => {
+            let mut decoder = flate2::read::GzDecoder::new(bytes);
+            std::io::Read::read_to_end(&mut decoder, &mut text).unwrap();
+        }
+        _ => text.extend(bytes),
+    }
+    String::from_utf8(text).unwrap()
 }
 
 /// A `GatewayAPIDTO` whose API sends everything to `back_end`.

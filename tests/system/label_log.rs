@@ -15,7 +15,13 @@ async fn a_pull_gives_the_entries_after_the_cursor_and_how_far_it_reaches() {
     let up = Up::start(&[]).await;
     let url = format!("{}/internal/data/v1/label-log", up.management);
     let pull = async |query: &[(&str, &str)]| {
-        let answer = up.client().get(&url).query(query).send().await.unwrap();
+        let answer = up
+            .client_of("gateway")
+            .get(&url)
+            .query(query)
+            .send()
+            .await
+            .unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
     let label = ("gatewayLabel", "Production and Sandbox");
@@ -44,7 +50,8 @@ async fn a_followed_log_brings_what_is_published_later() {
     let up = Up::start(&["--gateways", "1"]).await;
     let url = format!("{}/internal/data/v1/label-log", up.management);
     let query = [("gatewayLabel", "Label7"), ("follow", "true")];
-    let answer = up.client().get(url).query(&query).send().await.unwrap();
+    let client = up.client_of("gateway");
+    let answer = client.get(url).query(&query).send().await.unwrap();
     let mut stream = answer.bytes_stream();
     let mut read = String::new();
     let mut until = async |text: &str| {

@@ -9,13 +9,16 @@
     clippy::print_stdout
 )]
 
+mod access;
 mod announcing;
 mod bad_input;
 mod corpus;
+mod data_api;
 mod dependencies;
 mod event_paths;
 mod kit_of_tests;
 mod label_log;
+mod many_gateways;
 mod nodes;
 mod processes;
 mod publish;

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::kit_of_tests::{answering_dto, eventually};
+use super::kit_of_tests::{answering_dto, basic, decoded, eventually, raw_client};
 use super::nodes::{Ground, Nodes};
 
 const LABEL: &str = "Production and Sandbox";
@@ -48,7 +48,9 @@ async fn metric(nodes: &Nodes, base: &str, name: &str) -> Option<f64> {
     let client = nodes.client_of("viewer");
     let answer = client.get(format!("{base}/metrics")).send().await.ok()?;
     let text = answer.text().await.ok()?;
-    let line = text.lines().find(|line| line.starts_with(&format!("{name} ")))?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(&format!("{name} ")))?;
     line.rsplit_once(' ')?.1.parse().ok()
 }
 
@@ -73,24 +75,14 @@ async fn a_storm_reads_each_artifact_once() {
     nodes.start_manager().await;
     let url = log_url(&nodes.manager_url, "");
     let gateways = (0..GATEWAYS).map(|n| {
-        let client = nodes.client_of("gateway");
+        let client = raw_client(nodes.directory.path(), "gateway");
         let encoding = ["zstd", "zstd", "gzip", "identity"][n % 4];
         let request = client.get(&url).header("Accept-Encoding", encoding);
         tokio::spawn(async move {
             let answer = request.send().await.unwrap();
             assert_eq!(answer.status(), 200);
             let bytes = answer.bytes().await.unwrap();
-            let text = match encoding {
-                "zstd" => zstd::decode_all(&bytes[..]).unwrap(),
-                "identity" => bytes.to_vec(),
-                _ => {
-                    let mut text = Vec::new();
-                    let mut decoder = flate2::read::GzDecoder::new(&bytes[..]);
-                    std::io::Read::read_to_end(&mut decoder, &mut text).unwrap();
-                    text
-                }
-            };
-            let text = String::from_utf8(text).unwrap();
+            let text = decoded(encoding, &bytes);
             assert_eq!(text.lines().count(), APIS + 1);
             assert!(text.ends_with(&format!("{{\"completeTo\":{APIS}}}\n")));
         })
@@ -98,7 +90,12 @@ async fn a_storm_reads_each_artifact_once() {
     for gateway in gateways.collect::<Vec<_>>() {
         gateway.await.unwrap();
     }
-    let reads = metric(&nodes, &nodes.manager_url, "lockstep_artifact_database_reads_total").await;
+    let reads = metric(
+        &nodes,
+        &nodes.manager_url,
+        "lockstep_artifact_database_reads_total",
+    )
+    .await;
     assert_eq!(reads, Some(APIS as f64), "each artifact once");
 }
 
@@ -115,7 +112,7 @@ impl Watcher {
         let tcp = tcp.await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let mut stream = connector.connect(name, tcp).await.unwrap();
-        let authorization = nodes.basic("gateway");
+        let authorization = basic(nodes.directory.path(), "gateway");
         let request = format!(
             "GET /internal/data/v1/label-log?gatewayLabel=Production+and+Sandbox&follow=true \
              HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n\r\n"
@@ -131,7 +128,8 @@ impl Watcher {
         while !self.read.contains(text) {
             match self.stream.read(&mut buffer).await {
                 Ok(read) if read > 0 => {
-                    self.read.push_str(&String::from_utf8_lossy(&buffer[..read]));
+                    self.read
+                        .push_str(&String::from_utf8_lossy(&buffer[..read]));
                 }
                 _ => return false,
             }
@@ -166,7 +164,11 @@ async fn thousands_of_watchers_hear_of_a_publish() {
         tokio::spawn(async move {
             let _turn = handshakes.acquire().await.unwrap();
             let mut watcher = Watcher::start(&nodes, &connector).await;
-            assert!(watcher.until("{\"completeTo\":0}").await, "{}", watcher.read);
+            assert!(
+                watcher.until("{\"completeTo\":0}").await,
+                "{}",
+                watcher.read
+            );
             watcher
         })
     });
@@ -179,7 +181,11 @@ async fn thousands_of_watchers_hear_of_a_publish() {
     nodes.publish("A", "one").await.unwrap();
     let hearing = watchers.into_iter().map(|mut watcher| {
         tokio::spawn(async move {
-            assert!(watcher.until("{\"completeTo\":1}").await, "{}", watcher.read);
+            assert!(
+                watcher.until("{\"completeTo\":1}").await,
+                "{}",
+                watcher.read
+            );
             assert!(watcher.read.contains("id-of-A"));
             watcher
         })
@@ -245,8 +251,11 @@ async fn instances_side_by_side_answer_alike() {
     let url = format!("{second_url}/internal/data/v1/notify-gateway");
     let answer = client.post(url).json(&notice).send().await.unwrap();
     let reply: serde_json::Value = answer.json().await.unwrap();
-    assert_eq!(reply, serde_json::json!({"status": "REGISTERED", "gatewayId": "g/1"}));
-    let url = format!("{}/api/lockstep/v1/gateways", nodes.manager_url);
+    assert_eq!(
+        reply,
+        serde_json::json!({"status": "REGISTERED", "gatewayId": "g/1"})
+    );
+    let url = format!("{}/api/lockstep/v1/overview", nodes.manager_url);
     let gateways = nodes.client_of("viewer").get(url).send().await.unwrap();
     assert!(gateways.text().await.unwrap().contains("\"g/1\""));
     second.kill_now().await;
@@ -268,7 +277,11 @@ async fn a_replica_that_lags_says_so() {
     let (_second, second_url) = nodes.another_manager(&[&address]).await;
     nodes.publish("B", "one").await.unwrap();
     let client = nodes.client_of("gateway");
-    let there = client.get(log_url(&nodes.manager_url, "&minSeq=2")).send().await.unwrap();
+    let there = client
+        .get(log_url(&nodes.manager_url, "&minSeq=2"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(there.status(), 200, "{}", source.display());
     let ask = || client.get(log_url(&second_url, "&after=1&minSeq=2")).send();
     let behind = ask().await.unwrap();
@@ -278,7 +291,11 @@ async fn a_replica_that_lags_says_so() {
     assert_eq!(problem["seq"], 1);
     saved(&replica, &[save("B", "one")]).await;
     let answer = ask().await.unwrap();
-    assert_eq!(answer.status(), 200, "as soon as it is there, however old the memory is");
+    assert_eq!(
+        answer.status(),
+        200,
+        "as soon as it is there, however old the memory is"
+    );
     assert!(answer.text().await.unwrap().contains("id-of-B"));
     replica.close().await;
 }
@@ -304,11 +321,17 @@ async fn without_its_database_it_answers_from_memory_and_says_how_old_that_is() 
     let stale = eventually("the answer is stale", || async {
         let answer = ask("").await.unwrap();
         assert_eq!(answer.status(), 200);
-        answer.headers().contains_key("stale-since").then_some(answer)
+        answer
+            .headers()
+            .contains_key("stale-since")
+            .then_some(answer)
     })
     .await;
     assert_eq!(stale.text().await.unwrap(), known);
-    let url = format!("{}/internal/data/v1/gateway-synapse-artifacts", nodes.manager_url);
+    let url = format!(
+        "{}/internal/data/v1/gateway-synapse-artifacts",
+        nodes.manager_url
+    );
     let all = client.get(format!("{url}?gatewayLabel=Production%20and%20Sandbox"));
     let all = all.send().await.unwrap();
     assert!(all.headers().contains_key("stale-since"));

@@ -3,11 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use kit::http_client::Trust;
+use kit::access::development;
 use tempfile::TempDir;
 use test_servers::{Kind, Server};
 
-use super::kit_of_tests::{Running, answering_dto, eventually, free_ports};
+use super::kit_of_tests::{
+    Running, answering_dto, client, development_client, eventually, free_ports,
+};
+use kit::credentials::Credentials;
 
 /// What the processes stand on.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +78,11 @@ pub struct Nodes {
     pub saver: Option<Running>,
     pub saver_url: String,
     pub manager: Option<Running>,
+    pub manager_url: String,
+    /// Says nothing of itself.
     pub client: reqwest::Client,
+    /// The development user `admin`.
+    pub admin: reqwest::Client,
 }
 
 /// A gateway process.
@@ -90,8 +97,14 @@ impl Nodes {
     pub async fn start(ground: &Ground, more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (saver_port, manager_port) = (free_port(), free_port());
+        // Named, because the user of the event hub is the broker's.
+        let data = directory.path().join("data");
+        development::make(&data).unwrap();
+        let password = development::password(&data, "gateway").unwrap();
         let event_hub = format!(
-            "[apim.event_hub]\nservice_url = \"https://localhost:{manager_port}/services/\"\n{}",
+            "[apim.event_hub]\nservice_url = \"https://localhost:{manager_port}/services/\"\n\
+             service.username = \"gateway\"\nservice.password = \"{}\"\n{}",
+            password.expose(),
             ground.event_hub()
         );
         let sync = "[apim.sync_runtime_artifacts.gateway]\ndeployment_retry_duration = 50\n\
@@ -112,13 +125,14 @@ impl Nodes {
             );
         std::fs::write(&conf, text).unwrap();
         let saver = start_saver(&conf).await;
-        let authority = directory.path().join("data/tls/ca.pem");
         let mut nodes = Self {
             conf,
             saver: Some(saver),
             saver_url: format!("https://localhost:{saver_port}"),
             manager: None,
-            client: kit::http_client::client(&Trust::Only(authority)).unwrap(),
+            manager_url: format!("https://localhost:{manager_port}"),
+            client: client(directory.path(), &Credentials::none()),
+            admin: development_client(directory.path(), "admin"),
             directory,
         };
         nodes.start_manager().await;
@@ -134,6 +148,27 @@ impl Nodes {
         let mut manager = Running::start("traffic-manager", &["--conf", conf]);
         manager.line("listens on").await;
         self.manager = Some(manager);
+    }
+
+    /// Another traffic manager on the same data directory, and its address; `more` are lines of its
+    /// deployment.toml.
+    pub async fn another_manager(&self, more: &[&str]) -> (Running, String) {
+        let (_, port) = self.manager_url.rsplit_once(':').unwrap();
+        let mut text = std::fs::read_to_string(&self.conf).unwrap();
+        text = text.replace(&format!("port = {port}"), "port = 0");
+        text.extend(more.iter().copied());
+        let conf = self.directory.path().join("another.toml");
+        std::fs::write(&conf, text).unwrap();
+        let arguments = ["--conf", conf.to_str().unwrap()];
+        let mut manager = Running::start("traffic-manager", &arguments);
+        let line = manager.line("listens on").await;
+        let (_, port) = line.rsplit_once(':').unwrap();
+        (manager, format!("https://localhost:{port}"))
+    }
+
+    /// A client that is one of the development users.
+    pub fn client_of(&self, user: &str) -> reqwest::Client {
+        development_client(self.directory.path(), user)
     }
 
     /// Starts a gateway and waits until it has applied its label log.
@@ -191,7 +226,7 @@ impl Nodes {
             "items": [{"source": name, "artifact": artifact}],
         });
         let url = format!("{}/api/lockstep/v1/publish", self.saver_url);
-        let answer = self.client.post(url).json(&request).send().await.ok()?;
+        let answer = self.admin.post(url).json(&request).send().await.ok()?;
         if !answer.status().is_success() {
             return None;
         }
@@ -204,7 +239,7 @@ impl Nodes {
     pub async fn remove(&self, name: &str) {
         let url = format!("{}/api/lockstep/v1/apis", self.saver_url);
         let query = [("name", name), ("version", "1.0")];
-        let answer = self.client.delete(url).query(&query).send().await.unwrap();
+        let answer = self.admin.delete(url).query(&query).send().await.unwrap();
         assert!(answer.status().is_success(), "{answer:?}");
     }
 

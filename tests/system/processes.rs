@@ -1,7 +1,7 @@
 //! The three programs as processes of their own.
 
-use super::kit_of_tests::{Running, answering_dto, eventually, free_ports, run};
-use kit::http_client::Trust;
+use super::kit_of_tests::{Running, answering_dto, client, eventually, free_ports, run};
+use kit::credentials::Credentials;
 
 /// Reads "… listens on URL" and returns the URLs of the line.
 async fn urls(running: &mut Running) -> Vec<String> {
@@ -33,8 +33,9 @@ async fn saver_traffic_manager_and_gateway_work_as_separate_processes() {
     let mut gateway = Running::start("gateway-agent", &["--conf", gateway_conf.to_str().unwrap()]);
     let gateway_urls = urls(&mut gateway).await;
 
-    let authority = directory.path().join("data/tls/ca.pem");
-    let client = kit::http_client::client(&Trust::Only(authority.clone())).unwrap();
+    let data = directory.path().join("data");
+    let authority = data.join("tls/ca.pem");
+    let client = client(directory.path(), &Credentials::none());
     for url in [&saver_url, &manager_url, &gateway_urls[2]] {
         let health = get(&client, &format!("{url}/healthz")).await.unwrap();
         assert_eq!(health, (200, "ok\n".into()), "{url}");
@@ -59,6 +60,8 @@ async fn saver_traffic_manager_and_gateway_work_as_separate_processes() {
             &saver_url,
             "--cacert",
             authority.to_str().unwrap(),
+            "--data-dir",
+            data.to_str().unwrap(),
         ],
     )
     .await;
@@ -80,6 +83,8 @@ async fn saver_traffic_manager_and_gateway_work_as_separate_processes() {
             &manager_url,
             "--cacert",
             authority.to_str().unwrap(),
+            "--data-dir",
+            data.to_str().unwrap(),
         ];
         run("lockstep", &arguments).await.json()
     };
@@ -114,6 +119,8 @@ async fn saver_traffic_manager_and_gateway_work_as_separate_processes() {
         &manager_url,
         "--cacert",
         authority.to_str().unwrap(),
+        "--data-dir",
+        data.to_str().unwrap(),
     ];
     assert_eq!(run("lockstep", &arguments).await.code, 0);
     assert_eq!(run("lockstep", &arguments).await.code, 1);
@@ -144,8 +151,7 @@ async fn a_gateway_in_sync_mode_says_what_is_missing_until_its_logs_are_applied(
     let conf = free_ports(directory.path(), &more);
     let mut gateway = Running::start("gateway-agent", &["--conf", conf.to_str().unwrap()]);
     let urls = urls(&mut gateway).await;
-    let authority = directory.path().join("data/tls/ca.pem");
-    let client = kit::http_client::client(&Trust::Only(authority.clone())).unwrap();
+    let client = client(directory.path(), &Credentials::none());
     let ready = format!("{}/readyz", urls[2]);
     let (status, body) = get(&client, &ready).await.unwrap();
     assert_eq!(status, 503);

@@ -7,13 +7,15 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use artifact::{DeploymentNotices, GatewayNotice, Label};
+use kit::access::{Access, Caller, Role};
 use kit::problem::Problem;
 use store::StoreError;
 
 use crate::encoding::Encoding;
 use crate::label_log::{Cut, Pull, stream};
-use crate::logs::LogsError;
+use crate::logs::{Entry, LogsError};
 use crate::parameters::{Parameters, bad};
+use crate::permissions::{reads_label, speaks_for, tenant_not_allowed, tenants};
 use crate::registry::RegistryError;
 use crate::synapse_artifacts::{self, Asked};
 use crate::{TrafficManager, measure, operator};
@@ -26,39 +28,63 @@ const MAX_NOTICES: usize = 10_000;
 type Manager = web::Data<TrafficManager>;
 
 /// Adds all routes of the traffic manager, health included.
-pub fn routes(app: &mut web::ServiceConfig, manager: &TrafficManager) {
+pub fn routes(app: &mut web::ServiceConfig, manager: &TrafficManager, access: &Access) {
     let json = || {
         web::JsonConfig::default()
             .limit(MAX_NOTICE_BYTES)
             .error_handler(|error, _| Problem::bad_request("bad-request", error.to_string()).into())
     };
+    // Artifacts hold the credentials of back ends: they are for gateways only.
+    let artifacts = |path: &str| web::resource(path).wrap(access.require(&[Role::Gateway]));
+    let reading = [Role::Gateway, Role::Operator];
+    let about = |path: &str| web::resource(path).wrap(access.require(&reading));
+    let post = |path: &str| web::resource(path).wrap(access.require(&[Role::Gateway]));
     app.app_data(web::Data::new(manager.clone()))
         .route("/healthz", web::get().to(|| async { "ok\n" }))
-        .route("/readyz", web::get().to(get_ready))
-        .route("/metrics", web::get().to(get_metrics))
+        .service(
+            web::resource("/readyz")
+                .wrap(access.recognize())
+                .route(web::get().to(get_ready)),
+        )
+        .service(
+            web::resource("/metrics")
+                .wrap(access.require(&[Role::Viewer]))
+                .route(web::get().to(get_metrics)),
+        )
         .service(
             web::scope("/internal/data/v1")
                 .app_data(json())
-                .route("/synapse-artifacts", web::get().to(get_artifact))
-                .route("/gateway-synapse-artifacts", web::get().to(get_artifacts))
-                .route("/synapse-attributes", web::get().to(get_attributes))
-                .route("/label-log", web::get().to(get_label_log))
-                .route("/label-log/index", web::get().to(get_index))
-                .route("/label-log/digest", web::get().to(get_digest))
-                .route("/notify-gateway", web::post().to(post_gateway))
-                .route(
-                    "/notify-api-deployment-status",
-                    web::post().to(post_deployments),
+                .service(artifacts("/synapse-artifacts").route(web::get().to(get_artifact)))
+                .service(
+                    artifacts("/gateway-synapse-artifacts").route(web::get().to(get_artifacts)),
+                )
+                .service(about("/synapse-attributes").route(web::get().to(get_attributes)))
+                .service(artifacts("/label-log").route(web::get().to(get_label_log)))
+                .service(about("/label-log/index").route(web::get().to(get_index)))
+                .service(about("/label-log/digest").route(web::get().to(get_digest)))
+                .service(post("/notify-gateway").route(web::post().to(post_gateway)))
+                .service(
+                    post("/notify-api-deployment-status").route(web::post().to(post_deployments)),
                 ),
         )
-        .configure(operator::routes);
+        .configure(|app| operator::routes(app, access));
 }
 
-async fn get_ready(manager: Manager) -> Result<HttpResponse, Problem> {
+/// Names of labels are for users; everybody is told how many there are.
+async fn get_ready(manager: Manager, caller: Option<Caller>) -> Result<HttpResponse, Problem> {
     manager.logs.loaded().await.map_err(unavailable)?;
-    let logs = manager.logs.seqs().len();
     let mut answer = HttpResponse::Ok();
     told_stale(&mut answer, &manager);
+    let seqs = manager.logs.seqs();
+    let Some(caller) = caller else {
+        let state = serde_json::json!({"ready": true, "labelLogs": seqs.len()});
+        return Ok(answer.json(state));
+    };
+    let logs: serde_json::Map<String, serde_json::Value> = seqs
+        .into_iter()
+        .filter(|(label, _)| caller.may_read_label(label.as_str()))
+        .map(|(label, seq)| (label.to_string(), seq.into()))
+        .collect();
     Ok(answer.json(serde_json::json!({"ready": true, "labelLogs": logs})))
 }
 
@@ -67,7 +93,11 @@ async fn get_metrics(manager: Manager) -> HttpResponse {
     kit::metrics::answer()
 }
 
-async fn get_artifact(manager: Manager, request: HttpRequest) -> actix_web::Result<HttpResponse> {
+async fn get_artifact(
+    manager: Manager,
+    caller: Caller,
+    request: HttpRequest,
+) -> actix_web::Result<HttpResponse> {
     let parameters = Parameters::of(&request);
     let api_id = parameters.text("apiId")?;
     let label = parameters.text("gatewayLabel")?;
@@ -80,7 +110,9 @@ async fn get_artifact(manager: Manager, request: HttpRequest) -> actix_web::Resu
     );
     let found = match asked_for {
         (Some(api_id), Some(label), Some(asked)) => {
-            synapse_artifacts::artifact(&manager, api_id, &label, asked, |_| true)
+            reads_label(&caller, &label)?;
+            let visible = |entry: &Entry| caller.may_read_tenant(&entry.tenant_domain);
+            synapse_artifacts::artifact(&manager, api_id, &label, asked, visible)
                 .await
                 .map_err(|error| message("Error retrieving artifacts", &error))?
         }
@@ -90,64 +122,88 @@ async fn get_artifact(manager: Manager, request: HttpRequest) -> actix_web::Resu
     Ok(answer.body(found.unwrap_or_default()))
 }
 
-async fn get_artifacts(manager: Manager, request: HttpRequest) -> actix_web::Result<HttpResponse> {
+async fn get_artifacts(
+    manager: Manager,
+    caller: Caller,
+    request: HttpRequest,
+) -> actix_web::Result<HttpResponse> {
     let parameters = Parameters::of(&request);
     let label = parameters.text("gatewayLabel")?;
     let Some(label) = label.and_then(|label| Label::parse(label).ok()) else {
         let none = serde_json::json!({"count": 0, "list": [], "pagination": null});
         return Ok(json(&manager).body(none.to_string()));
     };
+    reads_label(&caller, &label)?;
     let encoding = accepted(&request);
-    let sent = synapse_artifacts::all(&manager, &label, encoding, &|_| true).await;
+    let visible = |entry: &Entry| caller.may_read_tenant(&entry.tenant_domain);
+    let sent = synapse_artifacts::all(&manager, &label, encoding, &visible).await;
     let sent = sent.map_err(|error| message("Error retrieving artifacts", &error))?;
     let mut answer = json(&manager);
     encoded(&mut answer, encoding);
     Ok(answer.streaming(sent))
 }
 
-async fn get_attributes(manager: Manager, request: HttpRequest) -> actix_web::Result<HttpResponse> {
+async fn get_attributes(
+    manager: Manager,
+    caller: Caller,
+    request: HttpRequest,
+) -> actix_web::Result<HttpResponse> {
     let parameters = Parameters::of(&request);
     let name = (
         parameters.text("apiName")?.unwrap_or_default(),
         parameters.text("version")?.unwrap_or_default(),
         parameters.text("tenantDomain")?.unwrap_or_default(),
     );
-    let found = synapse_artifacts::attributes(&manager, name, |_| true).await;
+    if !caller.may_read_tenant(name.2) {
+        return Err(tenant_not_allowed(name.2).into());
+    }
+    let visible = |label: &Label| caller.may_read_label(label.as_str());
+    let found = synapse_artifacts::attributes(&manager, name, visible).await;
     let found = found.map_err(|error| message("Error retrieving attributes", &error))?;
     Ok(json(&manager).json(found))
 }
 
-async fn get_label_log(manager: Manager, request: HttpRequest) -> Result<HttpResponse, Problem> {
+async fn get_label_log(
+    manager: Manager,
+    caller: Caller,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let parameters = Parameters::of(&request);
     let follow = parameters.flag("follow")?;
-    send_log(manager, &request, &parameters, follow, false).await
+    send_log(manager, &caller, &request, &parameters, (follow, false)).await
 }
 
-async fn get_index(manager: Manager, request: HttpRequest) -> Result<HttpResponse, Problem> {
+async fn get_index(
+    manager: Manager,
+    caller: Caller,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let parameters = Parameters::of(&request);
-    send_log(manager, &request, &parameters, false, true).await
+    send_log(manager, &caller, &request, &parameters, (false, true)).await
 }
 
 async fn send_log(
     manager: Manager,
+    caller: &Caller,
     request: &HttpRequest,
     parameters: &Parameters,
-    follow: bool,
-    index: bool,
+    (follow, index): (bool, bool),
 ) -> Result<HttpResponse, Problem> {
     let pull = Pull {
         label: parameters.label("gatewayLabel")?,
         after: parameters.number("after", 0)?.unwrap_or(0),
         limit: parameters.number("limit", 1)?,
         follow,
-        tenants: parameters
-            .text("tenantDomain")?
-            .map(|tenant| vec![tenant.to_owned()]),
+        tenants: tenants(caller, parameters.text("tenantDomain")?)?,
         index,
         encoding: accepted(request),
     };
-    let least = parameters.number("minSeq", 0)?.unwrap_or(0);
-    if let Err(answer) = reached(&manager, &pull.label, least).await {
+    reads_label(caller, &pull.label)?;
+    let least = parameters.number("minSeq", 0)?;
+    if !follow && least.is_none() {
+        manager.logs.current().await.map_err(unavailable)?;
+    }
+    if let Err(answer) = reached(&manager, &pull.label, least.unwrap_or(0)).await {
         return Ok(answer);
     }
     let seq = manager.logs.seq(&pull.label);
@@ -167,14 +223,23 @@ async fn send_log(
     Ok(answer.streaming(lines))
 }
 
-async fn get_digest(manager: Manager, request: HttpRequest) -> Result<HttpResponse, Problem> {
+async fn get_digest(
+    manager: Manager,
+    caller: Caller,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let parameters = Parameters::of(&request);
     let label = parameters.label("gatewayLabel")?;
     let least = parameters.number("minSeq", 0)?.unwrap_or(0);
+    reads_label(&caller, &label)?;
+    let tenants = tenants(&caller, parameters.text("tenantDomain")?)?;
+    if least == 0 {
+        manager.logs.current().await.map_err(unavailable)?;
+    }
     if let Err(answer) = reached(&manager, &label, least).await {
         return Ok(answer);
     }
-    let (seq, digest) = manager.logs.digest(&label);
+    let (seq, digest) = manager.logs.digest(&label, tenants.as_deref());
     let mut answer = json(&manager);
     Ok(answer.json(serde_json::json!({
         "gatewayLabel": label, "seq": seq, "count": digest.count, "digest": digest.digest,
@@ -203,10 +268,19 @@ async fn reached(manager: &TrafficManager, label: &Label, seq: u64) -> Result<()
 
 async fn post_gateway(
     manager: Manager,
+    caller: Caller,
     notice: web::Json<GatewayNotice>,
 ) -> Result<HttpResponse, Problem> {
     let notice = notice.into_inner();
     checked_id("gatewayId", &notice.gateway_id)?;
+    speaks_for(&caller, &notice.gateway_id)?;
+    for label in notice
+        .environment_labels
+        .iter()
+        .chain(notice.applied.keys())
+    {
+        reads_label(&caller, label)?;
+    }
     let now = kit::clock::now_ms();
     measure::gateway(&manager, &notice, now);
     let reply = manager.registry.gateway(notice, now).await;
@@ -215,6 +289,7 @@ async fn post_gateway(
 
 async fn post_deployments(
     manager: Manager,
+    caller: Caller,
     notices: web::Json<DeploymentNotices>,
 ) -> Result<HttpResponse, Problem> {
     if notices.list.len() > MAX_NOTICES {
@@ -223,6 +298,7 @@ async fn post_deployments(
     for notice in &notices.list {
         checked_id("gatewayId", &notice.gateway_id)?;
         checked_id("apiId", &notice.api_id)?;
+        speaks_for(&caller, &notice.gateway_id)?;
     }
     let reply = manager.registry.deployments(&notices).await;
     let reply = reply.map_err(not_recorded)?;

@@ -15,6 +15,7 @@ mod logs;
 mod measure;
 mod operator;
 mod parameters;
+mod permissions;
 mod registry;
 mod synapse_artifacts;
 pub mod truth;
@@ -23,8 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use artifact::{Label, Overview};
+use kit::access::Access;
 use kit::config::Config;
-use kit::server::{Running, StartError};
+use kit::server::{Frame, Running, StartError};
 use store::{Store, StoreError, Which};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -159,18 +161,18 @@ impl TrafficManager {
 /// Binds the traffic manager's own HTTPS interface.
 ///
 /// # Errors
-/// When the port is in use or the certificate cannot be read.
+/// When the port is in use, or a certificate or the users cannot be read.
 pub fn serve(config: &Config, manager: &TrafficManager) -> Result<Running, StartError> {
     let listener = kit::server::bind(config.traffic_manager_address()?)?;
-    let identity = kit::server::management_identity(config)?;
+    let access = Access::of(config)?;
     let manager = manager.clone();
     kit::serve!(
         move || {
             actix_web::App::new()
                 .wrap(actix_web::middleware::from_fn(kit::metrics::count_requests))
-                .configure(|app| routes(app, &manager))
+                .configure(|app| routes(app, &manager, &access))
         },
         listener,
-        &identity
+        Frame::of(config)?
     )
 }

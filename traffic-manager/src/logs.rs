@@ -16,6 +16,9 @@ use crate::encoding::{Encoding, Piece};
 /// A reader that asks for what is not there yet waits so long for the database.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A reader that is answered from memory in any case waits so long for the database.
+const SOON: Duration = Duration::from_secs(1);
+
 /// All label logs of the data center. Cheap to clone; followers wait on it.
 #[derive(Clone, Debug)]
 pub struct Logs {
@@ -163,6 +166,17 @@ impl Logs {
         }
     }
 
+    /// Sees to it that what is told is as new as the database, where it answers soon: nobody who asks
+    /// right after a publish is told what was before. Many who ask at once share a look.
+    pub(crate) async fn current(&self) -> Result<(), LogsError> {
+        self.loaded().await?;
+        if self.stale_since().is_none() {
+            // What is known is better than nothing; how old it is, the answer says.
+            let _ = timeout(SOON, self.refresh()).await;
+        }
+        Ok(())
+    }
+
     /// Sees to it that the label's log has reached a position.
     pub(crate) async fn reached(&self, label: &Label, seq: u64) -> Result<(), LogsError> {
         self.loaded().await?;
@@ -292,21 +306,28 @@ impl Logs {
         self.inner.begun.load(Ordering::SeqCst)
     }
 
-    /// One digest over what a label publishes, and the position at which that is so.
-    pub(crate) fn digest(&self, label: &Label) -> (u64, LabelDigest) {
+    /// One digest over what a label publishes – of these tenants, where only some are asked for –
+    /// and the position at which that is so.
+    pub(crate) fn digest(&self, label: &Label, tenants: Option<&[String]>) -> (u64, LabelDigest) {
         let known = self.known();
         let Some(log) = known.labels.get(label) else {
             return (0, LabelDigest::of([]));
         };
+        let digest = || {
+            let wanted = log.entries.values().filter(|entry| {
+                entry.instruction == Instruction::Publish
+                    && tenants.is_none_or(|tenants| tenants.contains(&entry.tenant_domain))
+            });
+            LabelDigest::of(wanted.map(|entry| (entry.api_id.as_str(), entry.digest)))
+        };
+        if tenants.is_some() {
+            return (log.seq, digest());
+        }
         let kept = *log.digest.read().unwrap_or_else(PoisonError::into_inner);
         if let Some((seq, digest)) = kept.filter(|(seq, _)| *seq == log.seq) {
             return (seq, digest);
         }
-        let published = log
-            .entries
-            .values()
-            .filter(|entry| entry.instruction == Instruction::Publish);
-        let made = LabelDigest::of(published.map(|entry| (entry.api_id.as_str(), entry.digest)));
+        let made = digest();
         *log.digest.write().unwrap_or_else(PoisonError::into_inner) = Some((log.seq, made));
         (log.seq, made)
     }
@@ -594,10 +615,10 @@ mod tests {
         .await;
         let (other, _d2) =
             logs(&[("L1", row("b", 8, Publish)), ("L1", row("a", 9, Publish))]).await;
-        let (seq, digest) = one.digest(&label("L1"));
+        let (seq, digest) = one.digest(&label("L1"), None);
         assert_eq!((seq, digest.count), (3, 2));
-        assert_eq!(digest, other.digest(&label("L1")).1);
-        assert_ne!(digest, one.digest(&label("L2")).1);
+        assert_eq!(digest, other.digest(&label("L1"), None).1);
+        assert_ne!(digest, one.digest(&label("L2"), None).1);
     }
 
     #[tokio::test]

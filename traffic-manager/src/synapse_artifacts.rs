@@ -58,7 +58,7 @@ pub(crate) async fn artifact(
     asked: Asked,
     visible: impl Fn(&Entry) -> bool,
 ) -> Result<Option<String>, Cut> {
-    manager.logs.loaded().await?;
+    manager.logs.current().await?;
     for _ in 0..TRIES {
         let Some(entry) = manager.logs.entry(label, api_id).filter(|e| visible(e)) else {
             return Ok(None);
@@ -83,7 +83,7 @@ pub(crate) async fn attributes(
     (name, version, tenant): (&str, &str, &str),
     visible: impl Fn(&Label) -> bool,
 ) -> Result<Attributes, Cut> {
-    manager.logs.loaded().await?;
+    manager.logs.current().await?;
     let api_id = manager.logs.named(name, version, tenant);
     let labels = match &api_id {
         None => Vec::new(),
@@ -104,7 +104,7 @@ pub(crate) async fn all(
     encoding: Encoding,
     visible: &(dyn Fn(&Entry) -> bool + Sync),
 ) -> Result<impl Stream<Item = Result<Bytes, Cut>> + use<>, Cut> {
-    manager.logs.loaded().await?;
+    manager.logs.current().await?;
     let mut entries = manager.logs.published(label);
     entries.retain(|entry| visible(entry));
     let mut sending = Sending {

@@ -10,6 +10,7 @@ mod secrets;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod users;
 mod values;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ use document::{Document, SECRETS, Source};
 use effective::{MASK, masked};
 use resolve::resolve;
 pub use sections::*;
+pub use users::UserEntry;
+pub(crate) use users::read_file as read_users_file;
 
 const DEFAULT: &str = include_str!("../../../conf/deployment.toml");
 
@@ -42,6 +45,9 @@ pub enum ConfigError {
     },
     #[error("{key}: {rule}")]
     Rule { key: &'static str, rule: String },
+    /// A rule that an entry of a list breaks.
+    #[error("{key}: {rule}")]
+    Entry { key: String, rule: String },
     #[error("the compiled-in deployment.toml: {0}")]
     Default(String),
 }
@@ -109,7 +115,9 @@ impl Config {
         let covered = |alias: &String| (alias.clone(), MASK.into());
         let secrets: toml::Table = document.secrets.keys().map(covered).collect();
         table.insert(SECRETS.to_owned(), secrets.into());
-        let values = std::mem::take(&mut document.values);
+        let mut values = std::mem::take(&mut document.values);
+        users::as_lists(&mut table, "");
+        users::as_lists(&mut values, "");
         let mut config: Self = values
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError::Default(error.message().to_owned()))?;
@@ -118,6 +126,7 @@ impl Config {
             placeholders: resolved.written,
         };
         check(&config).map_err(|error| document.placed(error))?;
+        config.users = users::all(&config, &document, environment)?;
         Ok((config, resolved.plain))
     }
 
@@ -142,6 +151,12 @@ impl Config {
             }
         }
         toml::to_string(&table).map_err(|error| ConfigError::Default(error.to_string()))
+    }
+
+    /// Whether any user is configured; if none is, there are development users.
+    #[must_use]
+    pub fn has_users(&self) -> bool {
+        !self.users.is_empty()
     }
 
     /// What an error may show of a value: the placeholders that it came from, or the value.

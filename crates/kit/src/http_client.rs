@@ -3,6 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+
+use crate::credentials::{Authorization, Credentials};
 use crate::problem::Problem;
 use crate::tls::{self, TlsError};
 
@@ -11,6 +16,10 @@ use crate::tls::{self, TlsError};
 pub enum ClientError {
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("{file}: cannot be read: {reason}")]
+    File { file: PathBuf, reason: String },
+    #[error("the password or token cannot be sent: it has characters that no header can hold")]
+    Credentials,
     #[error("HTTP client: {0}")]
     Build(#[from] reqwest::Error),
 }
@@ -32,9 +41,9 @@ impl Trust {
     }
 }
 
-/// A client for our own interfaces. Connecting is bounded; whole requests are bounded by the
+/// A client for our own interfaces, which shows `credentials` with each request. Connecting is bounded; whole requests are bounded by the
 /// caller, because a watch stream stays open. No proxy, no redirects: our interfaces know neither.
-pub fn client(trust: &Trust) -> Result<reqwest::Client, ClientError> {
+pub fn client(trust: &Trust, credentials: &Credentials) -> Result<reqwest::Client, ClientError> {
     tls::install_provider();
     let builder = reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
@@ -46,7 +55,40 @@ pub fn client(trust: &Trust) -> Result<reqwest::Client, ClientError> {
         Trust::PlatformAnd(file) if file.exists() => builder.tls_certs_merge(certificates(file)?),
         Trust::PlatformAnd(_) => builder,
     };
+    let builder = match &credentials.authorization {
+        None => builder,
+        Some(authorization) => builder.default_headers(headers(authorization)?),
+    };
+    let builder = match &credentials.certificate {
+        None => builder,
+        Some((certificate, key)) => {
+            let mut pem = read(certificate)?;
+            pem.extend(b"\n");
+            pem.extend(read(key)?);
+            builder.identity(reqwest::Identity::from_pem(&pem)?)
+        }
+    };
     Ok(builder.build()?)
+}
+
+fn headers(authorization: &Authorization) -> Result<HeaderMap, ClientError> {
+    let text = match authorization {
+        Authorization::Basic { name, password } => {
+            let pair = format!("{name}:{}", password.expose());
+            format!("Basic {}", STANDARD.encode(pair))
+        }
+        Authorization::Bearer(token) => format!("Bearer {}", token.expose()),
+    };
+    let mut value = HeaderValue::from_str(&text).map_err(|_| ClientError::Credentials)?;
+    value.set_sensitive(true);
+    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, ClientError> {
+    std::fs::read(file).map_err(|error| ClientError::File {
+        file: file.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 fn certificates(file: &Path) -> Result<Vec<reqwest::Certificate>, ClientError> {
@@ -59,13 +101,21 @@ fn certificates(file: &Path) -> Result<Vec<reqwest::Certificate>, ClientError> {
 
 /// What a failed answer says: the problem's detail, else status and the start of the body.
 pub async fn failure(answer: reqwest::Response) -> String {
+    refused(answer).await.1
+}
+
+/// The code of a failed answer's problem, if it is one, and what [`failure`] says of it.
+pub async fn refused(answer: reqwest::Response) -> (Option<String>, String) {
     let status = answer.status();
     let text = answer.text().await.unwrap_or_default();
     match serde_json::from_str::<Problem>(&text) {
-        Ok(problem) => format!("{} ({})", problem.detail, problem.code),
+        Ok(problem) => {
+            let said = format!("{} ({})", problem.detail, problem.code);
+            (Some(problem.code), said)
+        }
         Err(_) => {
             let start: String = text.chars().take(200).collect();
-            format!("status {status}: {start}")
+            (None, format!("status {status}: {start}"))
         }
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use crate::access::AccessError;
 use crate::config::{Config, ConfigError};
 use crate::server::StartError;
 
@@ -78,6 +79,7 @@ where
             Err(error) => fail(&error.into()),
         };
     }
+    allow_many_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -91,6 +93,14 @@ where
     }
 }
 
+/// Raises the soft limit for open files to the hard one: each connection is a file, and the usual
+/// soft limit of 1024 is far below what a server has.
+pub fn allow_many_files() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit for open files cannot be raised");
+    }
+}
+
 /// Prints the error on one line and chooses the exit code.
 #[allow(clippy::print_stderr)]
 pub fn fail(error: &anyhow::Error) -> ExitCode {
@@ -99,6 +109,7 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
         cause.downcast_ref::<ConfigError>().is_some()
             || cause.downcast_ref::<Usage>().is_some()
             || matches!(cause.downcast_ref(), Some(StartError::Config(_)))
+            || matches!(cause.downcast_ref(), Some(AccessError::Config(_)))
     });
     ExitCode::from(if usage { EXIT_USAGE } else { EXIT_FAILURE })
 }

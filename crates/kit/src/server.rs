@@ -1,11 +1,21 @@
 //! Running an actix-web application on a management address.
 
+use std::any::Any;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::dev::{Extensions, Server};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
+use socket2::SockRef;
+use tokio::net::TcpStream;
 
-use crate::config::{Config, ConfigError};
+use crate::access::{AccessError, CertificateNames, certificate_names};
+use crate::config::{Config, ConfigError, ManagementLimits};
+pub use crate::in_flight::InFlight;
+use crate::problem::Problem;
 use crate::tls::{self, Identity, TlsError};
 
 /// Why a server does not start.
@@ -22,6 +32,8 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 /// Binds a listener; a port in use is an error of its own.
@@ -90,22 +102,91 @@ impl Running {
     }
 }
 
-/// Starts `HttpServer::new($app)` on a listener with TLS. A macro, because the type of an actix
-/// application cannot be named.
+/// How management servers are run: TLS and limits.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    pub tls: rustls::ServerConfig,
+    pub limits: ManagementLimits,
+    pub in_flight: InFlight,
+}
+
+/// Threads of a management server.
+pub const WORKERS: usize = 2;
+
+impl Frame {
+    /// The frame that the configuration asks for.
+    ///
+    /// # Errors
+    /// When a certificate or a key cannot be read.
+    pub fn of(config: &Config) -> Result<Self, StartError> {
+        let identity = management_identity(config)?;
+        let authority = &config.management.tls.client_authority;
+        let authority = (!authority.is_empty()).then(|| Path::new(authority));
+        let limits = config.management.limits;
+        Ok(Self {
+            tls: tls::server_config(&identity, authority)?,
+            limits,
+            in_flight: InFlight::new(limits.max_in_flight),
+        })
+    }
+
+    /// What is done with each new connection: the kernel cuts it when its peer takes nothing, and
+    /// the names of its client certificate are kept with it.
+    pub fn on_connect(&self) -> impl Fn(&dyn Any, &mut Extensions) + Clone + Send + Sync + use<> {
+        let slow_client = Duration::from_millis(self.limits.slow_client_timeout);
+        move |io, extensions| {
+            let Some(stream) = io.downcast_ref::<TlsStream<TcpStream>>() else {
+                return;
+            };
+            let (tcp, tls) = stream.get_ref();
+            if let Err(error) = SockRef::from(tcp).set_tcp_user_timeout(Some(slow_client)) {
+                tracing::debug!(%error, "a slow client of this connection will not be cut");
+            }
+            let shown = tls.peer_certificates().and_then(|chain| chain.first());
+            if let Some(certificate) = shown {
+                extensions.insert(CertificateNames(certificate_names(certificate)));
+            }
+        }
+    }
+}
+
+/// The answer where there is no such resource.
+pub async fn no_such_resource(request: HttpRequest) -> HttpResponse {
+    let detail = format!("there is no {} {} here", request.method(), request.path());
+    Problem::not_found(NO_SUCH_RESOURCE, detail).error_response()
+}
+
+/// The code of [`no_such_resource`].
+pub const NO_SUCH_RESOURCE: &str = "no-such-resource";
+
+/// Starts `HttpServer::new($app)` on a listener within a [`Frame`]. A macro, because the type of
+/// an actix application cannot be named.
 #[macro_export]
 macro_rules! serve {
-    ($app:expr, $listener:expr, $identity:expr) => {{
+    ($app:expr, $listener:expr, $frame:expr) => {{
         let listener: std::net::TcpListener = $listener;
-        let tls = $crate::tls::server_config($identity)?;
+        let frame: $crate::server::Frame = $frame;
+        let limits = frame.limits;
+        let in_flight = frame.in_flight.clone();
+        let on_connect = frame.on_connect();
+        let app = $app;
         match listener.local_addr().and_then(|address| {
-            actix_web::HttpServer::new($app)
-                .workers(2)
-                // Answers and pushed entries leave at once, not with the next acknowledgement.
-                .tcp_nodelay(true)
-                .disable_signals()
-                .shutdown_timeout(5)
-                .listen_rustls_0_23(listener, tls)
-                .map(|server| (address, server))
+            actix_web::HttpServer::new(move || {
+                app()
+                    .default_service(actix_web::web::to($crate::server::no_such_resource))
+                    .wrap(in_flight.clone())
+            })
+            .workers($crate::server::WORKERS)
+            .max_connections(limits.max_connections.div_ceil($crate::server::WORKERS))
+            .client_request_timeout(std::time::Duration::from_millis(limits.header_timeout))
+            .keep_alive(std::time::Duration::from_millis(limits.keep_alive))
+            .on_connect(on_connect)
+            // Answers and pushed entries leave at once, not with the next acknowledgement.
+            .tcp_nodelay(true)
+            .disable_signals()
+            .shutdown_timeout(5)
+            .listen_rustls_0_23(listener, frame.tls)
+            .map(|server| (address, server))
         }) {
             Ok((address, server)) => Ok($crate::server::Running {
                 address,

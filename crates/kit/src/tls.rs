@@ -14,6 +14,7 @@ use rcgen::{
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
 /// Why TLS cannot be set up.
@@ -105,15 +106,29 @@ pub fn development_identity(data_dir: &Path, hostname: &str) -> Result<Identity,
     Ok(identity)
 }
 
-/// A server's TLS set-up with ALPN for HTTP/2 and HTTP/1.1.
-pub fn server_config(identity: &Identity) -> Result<ServerConfig, TlsError> {
+/// A server's TLS set-up with ALPN for HTTP/2 and HTTP/1.1. With `clients`, the PEM file of an
+/// authority, clients may show a certificate, which has to be of that authority.
+pub fn server_config(
+    identity: &Identity,
+    clients: Option<&Path>,
+) -> Result<ServerConfig, TlsError> {
     let chain = certificates(&identity.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&identity.key)
         .map_err(|error| file_error(&identity.key, error))?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let builder =
+        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            let roots = Arc::new(roots(file)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
+                .allow_unauthenticated()
+                .build()
+                .map_err(|error| file_error(file, error))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -202,7 +217,8 @@ mod tests {
     fn makes_a_certificate_once_and_keeps_its_key_private() {
         let directory = tempfile::tempdir().unwrap();
         let identity = development_identity(directory.path(), "gw.example").unwrap();
-        server_config(&identity).unwrap();
+        server_config(&identity, None).unwrap();
+        server_config(&identity, Some(&development_ca(directory.path()))).unwrap();
         roots(&development_ca(directory.path())).unwrap();
         let mode = fs::metadata(&identity.key).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

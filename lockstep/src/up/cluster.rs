@@ -10,8 +10,10 @@ use events::{AmqpBus, AmqpOptions, Bus, InProcessBus};
 use gateway_agent::Agent;
 use gateway_agent::data_plane::BackEndPolicy;
 use gateway_agent::deploy::Progress;
-use kit::config::Config;
-use kit::server::Running;
+use kit::access::Access;
+use kit::config::{Config, EventHubService};
+use kit::secret::Secret;
+use kit::server::{Frame, Running};
 use publisher_saver::Saver;
 use store::{Store, StoreOptions};
 use tokio::sync::watch;
@@ -50,6 +52,8 @@ pub(super) struct Cluster {
     management: String,
     back_end: String,
     choice: BackEndChoice,
+    /// Where the development users are; `None` if others are configured.
+    development_users: Option<PathBuf>,
 }
 
 /// The running parts themselves. Gateways are ended first, then the control plane, so that last
@@ -93,6 +97,8 @@ impl Cluster {
             management: management_url.clone(),
             back_end: format!("http://{sample}"),
             choice,
+            development_users: (!config.has_users())
+                .then(|| kit::access::development::directory(&config.lockstep.data_dir)),
         };
         let mut parts = Parts {
             gateways_end: shutdown,
@@ -193,6 +199,12 @@ impl Cluster {
                 BackEndChoice::Real => format!("back end     {} (sample)", self.back_end),
             },
         ];
+        if let Some(directory) = &self.development_users {
+            lines.push(format!(
+                "users        {}/NAME has the password of NAME: admin, viewer … (development)",
+                directory.display()
+            ));
+        }
         lines.extend(self.gateways.iter().map(|gateway| {
             format!(
                 "{:<12} {} {} {} (management)   label \"{}\"",
@@ -246,18 +258,18 @@ fn serve_management(
     manager: &TrafficManager,
 ) -> Result<Running, kit::server::StartError> {
     let listener = kit::server::bind(config.traffic_manager_address()?)?;
-    let identity = kit::server::management_identity(config)?;
+    let access = Access::of(config)?;
     let limit = config.management.max_body_size;
     let (saver, manager) = (saver.clone(), manager.clone());
     kit::serve!(
         move || {
             App::new().configure(|app| {
-                traffic_manager::routes(app, &manager);
-                publisher_saver::routes(app, &saver, limit);
+                traffic_manager::routes(app, &manager, &access);
+                publisher_saver::routes(app, &saver, &access, limit);
             })
         },
         listener,
-        &identity
+        Frame::of(config)?
     )
 }
 
@@ -293,6 +305,19 @@ fn gateway_config(
     config.gateway.trace_header = true;
     config.apim.event_hub.service_url = format!("{management_url}/services/");
     config.apim.event_hub.ca_certificate = authority.display().to_string();
+    if !config.has_users() {
+        // The name and password of the event hub are the broker's.
+        let data_dir = &config.lockstep.data_dir;
+        let password = kit::access::development::password(data_dir, "gateway");
+        let service = &mut config.apim.event_hub.service;
+        *service = EventHubService {
+            username: "gateway".to_owned(),
+            password: password.context("the development user gateway has no password")?,
+            token: Secret::default(),
+            client_certificate: String::new(),
+            client_key: String::new(),
+        };
+    }
     let sync = &mut config.apim.sync_runtime_artifacts.gateway;
     sync.gateway_labels = vec![label(index)?.to_string()];
     // Everything is in this process: no reason to wait long for it.

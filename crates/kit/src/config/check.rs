@@ -2,7 +2,7 @@
 //!
 //! No rule shows a value, which may come from a secret; [`Config::shown`] gives what may be shown.
 
-use super::{Config, ConfigError, Database, parse_ip};
+use super::{Config, ConfigError, Database, EventHubService, parse_ip};
 
 type Rule = (&'static str, &'static str);
 
@@ -35,20 +35,14 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     config.gateway_http_address()?;
     config.gateway_https_address()?;
     let key = "management.bind_address";
-    let address = parse_ip(config, key, &config.management.bind_address)?;
-    if !address.is_loopback() && !config.management.allow_remote_without_authentication {
-        return Err(broken((
-            key,
-            "the management interface has no authentication yet, so it listens on loopback \
-             addresses only; set allow_remote_without_authentication = true to open it anyway",
-        )));
-    }
+    parse_ip(config, key, &config.management.bind_address)?;
     Ok(())
 }
 
 fn sections(config: &Config) -> Option<Rule> {
     let sync = &config.apim.sync_runtime_artifacts;
     let modes = ["sync", "async"];
+    let limits = &config.management.limits;
     let rules = [
         (
             sync.publisher.artifact_saver == "DBSaver",
@@ -79,6 +73,26 @@ fn sections(config: &Config) -> Option<Rule> {
             config.management.max_body_size >= 1024 * 1024,
             "management.max_body_size",
             "must be at least 1048576",
+        ),
+        (
+            limits.max_connections >= 1,
+            "management.limits.max_connections",
+            "must be at least 1",
+        ),
+        (
+            (1..=1_000_000).contains(&limits.max_in_flight),
+            "management.limits.max_in_flight",
+            "must be from 1 to 1000000",
+        ),
+        (
+            limits.header_timeout >= 100,
+            "management.limits.header_timeout",
+            "must be at least 100",
+        ),
+        (
+            limits.slow_client_timeout >= 1000,
+            "management.limits.slow_client_timeout",
+            "must be at least 1000",
         ),
         (
             config.synapse_properties.global_timeout_interval > 0,
@@ -141,6 +155,35 @@ fn database_rule(keys: DatabaseKeys, database: &Database) -> Option<Rule> {
     None
 }
 
+const CERTIFICATE_AND_KEY: &str =
+    "client_certificate and client_key belong together; one of them is empty";
+
+fn service_rule(service: &EventHubService) -> Option<Rule> {
+    let EventHubService {
+        username,
+        password,
+        token,
+        client_certificate,
+        client_key,
+    } = service;
+    if username.is_empty() != password.is_empty() {
+        let rule = "username and password belong together; one of them is empty";
+        return Some(("apim.event_hub.service.username", rule));
+    }
+    if !username.is_empty() && !token.is_empty() {
+        let rule = "username and token exclude one another";
+        return Some(("apim.event_hub.service.token", rule));
+    }
+    match (client_certificate.is_empty(), client_key.is_empty()) {
+        (true, false) => Some((
+            "apim.event_hub.service.client_certificate",
+            CERTIFICATE_AND_KEY,
+        )),
+        (false, true) => Some(("apim.event_hub.service.client_key", CERTIFICATE_AND_KEY)),
+        _ => None,
+    }
+}
+
 fn event_hub_rule(config: &Config) -> Result<Option<Rule>, ConfigError> {
     let hub = &config.apim.event_hub;
     if !config.event_hub_endpoints()?.is_empty() && hub.username.is_empty() {
@@ -171,7 +214,10 @@ fn event_hub_rule(config: &Config) -> Result<Option<Rule>, ConfigError> {
         let key = "apim.event_hub.failback_interval";
         return Ok(Some((key, "must be at least 1")));
     }
-    let together = "client_certificate and client_key belong together; one of them is empty";
+    if let Some(rule) = service_rule(&hub.service) {
+        return Ok(Some(rule));
+    }
+    let together = CERTIFICATE_AND_KEY;
     Ok(
         match (
             hub.tls.client_certificate.is_empty(),

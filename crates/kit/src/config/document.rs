@@ -10,6 +10,7 @@ use toml::{Spanned, Table, Value};
 use super::ConfigError;
 use super::placeholder::Text;
 use super::secrets::Entry;
+use super::users::entry_of;
 use super::values::{convert, in_range, owned};
 
 /// The section whose keys the user chooses.
@@ -98,11 +99,13 @@ impl<'a> Document<'a> {
     /// belongs to, if one of them stands there. A port that is left out breaks a rule only by the
     /// offset.
     pub fn placed(&self, error: ConfigError) -> ConfigError {
-        let ConfigError::Rule { key, rule } = &error else {
-            return error;
+        let (key, rule) = match &error {
+            ConfigError::Rule { key, rule } => (*key, rule),
+            ConfigError::Entry { key, rule } => (key.as_str(), rule),
+            _ => return error,
         };
         let section = key.rsplit_once('.').map_or("", |(section, _)| section);
-        let mut candidates = vec![*key, section];
+        let mut candidates = vec![key, section];
         if key.ends_with(".port") {
             candidates.insert(1, "server.offset");
         }
@@ -134,6 +137,10 @@ impl<'a> Document<'a> {
                     self.secrets(entries)?;
                 }
                 (Value::Table(known), DeValue::Table(table)) => self.merge(known, table, &path)?,
+                (known, written) if entry_of(&full).is_some() => {
+                    let offset = value.span().start;
+                    *known = Value::Table(self.entries(&full, written, offset, &path)?);
+                }
                 (known, written) => {
                     let offset = value.span().start;
                     if let Some(written) = with_placeholders(known, written) {
@@ -155,6 +162,36 @@ impl<'a> Document<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A list of sections as a section with their indices as keys.
+    fn entries(
+        &mut self,
+        full: &str,
+        written: &DeValue<'_>,
+        offset: usize,
+        above: &[String],
+    ) -> Result<Table, ConfigError> {
+        let mut entries = Table::new();
+        let DeValue::Array(items) = written else {
+            let message = format!("{full}: must be a list of sections: [[{full}]]");
+            return Err(self.source.error(offset, message));
+        };
+        for (index, item) in items.iter().enumerate() {
+            let offset = item.span().start;
+            let DeValue::Table(written) = item.get_ref() else {
+                let message = format!("{full}.{index}: must be a section: [[{full}]]");
+                return Err(self.source.error(offset, message));
+            };
+            let index = index.to_string();
+            let mut path = above.to_vec();
+            path.push(index.clone());
+            self.keys.insert(format!("{full}.{index}"), offset);
+            let mut entry = entry_of(full).unwrap_or_default();
+            self.merge(&mut entry, written, &path)?;
+            entries.insert(index, Value::Table(entry));
+        }
+        Ok(entries)
     }
 
     fn secrets(&mut self, entries: &DeTable<'_>) -> Result<(), ConfigError> {

@@ -16,6 +16,7 @@ pub(super) fn secret_by_name(key: &str) -> bool {
         "passwd",
         "passphrase",
         "secret",
+        "token",
         "private_key",
         "key_material",
     ]

@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 use super::Effective;
 use super::effective::url_without_credentials;
+use super::users::UserEntry;
+use crate::access::User;
 use crate::secret::Secret;
 
 /// The whole of deployment.toml. Sections and keys are described there.
@@ -14,6 +16,9 @@ use crate::secret::Secret;
 pub struct Config {
     #[serde(skip)]
     pub(super) effective: Effective,
+    /// The users of `[[apim.internal.user]]` and of `[management] users_file`.
+    #[serde(skip)]
+    pub(crate) users: Vec<User>,
     pub server: Server,
     pub lockstep: Lockstep,
     pub management: Management,
@@ -43,15 +48,34 @@ pub struct Lockstep {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Management {
     pub bind_address: String,
-    pub allow_remote_without_authentication: bool,
     pub max_body_size: usize,
+    /// Users besides `[[apim.internal.user]]`, as `[[user]]`; empty: none.
+    pub users_file: String,
     pub tls: ManagementTls,
+    pub limits: ManagementLimits,
+}
+
+/// Limits of each management server.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct ManagementLimits {
+    /// Open connections at most.
+    pub max_connections: usize,
+    /// Requests at most that have not been answered with a head yet.
+    pub max_in_flight: usize,
+    /// Milliseconds that a client has to send its header.
+    pub header_timeout: u64,
+    /// Milliseconds after which a peer is cut that takes nothing of what is sent.
+    pub slow_client_timeout: u64,
+    /// Milliseconds that an idle connection is kept.
+    pub keep_alive: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct ManagementTls {
     pub certificate: String,
     pub key: String,
+    /// PEM; empty: clients are not asked for certificates.
+    pub client_authority: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -94,9 +118,15 @@ pub struct PublisherSaver {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Apim {
+    pub(crate) internal: Internal,
     pub sync_runtime_artifacts: SyncRuntimeArtifacts,
     pub event_hub: EventHub,
     pub gateway_notification: GatewayNotification,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Internal {
+    pub(crate) user: Vec<UserEntry>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -140,6 +170,7 @@ pub struct EventHub {
     /// Milliseconds between two looks whether an earlier endpoint is back.
     pub failback_interval: u64,
     pub tls: EventHubTls,
+    pub service: EventHubService,
 }
 
 /// PEM files for encrypted connections to the broker.
@@ -148,6 +179,18 @@ pub struct EventHubTls {
     /// Empty: as for `service_url`.
     pub ca_certificate: String,
     /// Empty, as is the key: the client shows none.
+    pub client_certificate: String,
+    pub client_key: String,
+}
+
+/// How a gateway proves to the traffic manager who it is.
+#[derive(Clone, Debug, Deserialize)]
+pub struct EventHubService {
+    pub username: String,
+    pub password: Secret,
+    /// A bearer token, instead of the two.
+    pub token: Secret,
+    /// PEM; with `client_key`, or both empty.
     pub client_certificate: String,
     pub client_key: String,
 }

@@ -3,6 +3,7 @@
 mod effective;
 mod placeholders;
 mod sections;
+mod users;
 
 use std::env::VarError;
 use std::path::Path;

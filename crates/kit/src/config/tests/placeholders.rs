@@ -18,7 +18,7 @@ fn numbers_booleans_and_lists_are_resolved_first_and_converted_then() {
          [gateway]\nmanagement_port = \"$ref{publisher_saver.port}\"\n\
          trace_header = \"$env{YES}\"\n\
          [lockstep]\nhistory_size = \"1$env{EMPTY}2\"\ndc = \"$ref{server.offset}\"\n\
-         [management]\nallow_remote_without_authentication = \"$ref{gateway.trace_header}\"\n\
+         [database.apim_db.pool_options]\ntestOnBorrow = \"$ref{apim.event_hub.enable}\"\n\
          [apim.sync_runtime_artifacts.gateway]\ngateway_labels = [\"L-$env{HOST}\", \"b\"]\n\
          [apim.event_hub]\nusername = \"u\"\nenable = false\n\
          event_listening_endpoints = \"$ref{apim.sync_runtime_artifacts.gateway.gateway_labels}\"",
@@ -26,7 +26,7 @@ fn numbers_booleans_and_lists_are_resolved_first_and_converted_then() {
     assert_eq!(config.publisher_saver_address().unwrap().port(), 7000);
     assert_eq!(config.gateway.management_port, 7000);
     assert!(config.gateway.trace_header);
-    assert!(config.management.allow_remote_without_authentication);
+    assert!(!config.database.apim_db.pool_options.test_on_borrow);
     assert_eq!(config.lockstep.history_size, 12);
     assert_eq!(config.lockstep.dc, "0");
     let labels = ["L-gw.example", "b"];
