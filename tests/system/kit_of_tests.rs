@@ -328,6 +328,7 @@ pub fn development_client(directory: &Path, user: &str) -> reqwest::Client {
 
 /// A client that is a development user and gives bodies as they were sent, encoded.
 pub fn raw_client(directory: &Path, user: &str) -> reqwest::Client {
+    kit::tls::install_provider();
     let authority = kit::tls::certificates(&directory.join("data/tls/ca.pem")).unwrap();
     let authority = authority
         .iter()

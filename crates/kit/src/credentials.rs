@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::access::{AccessError, development};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::secret::Secret;
 
 /// A name and a password, or a bearer token; besides or instead a client certificate.
@@ -70,7 +70,7 @@ impl Credentials {
     /// not there.
     ///
     /// # Errors
-    /// When the development users cannot be made.
+    /// When the development users cannot be made, or there are none because others are configured.
     pub fn of_gateway(config: &Config) -> Result<Self, AccessError> {
         let hub = &config.apim.event_hub;
         let service = &hub.service;
@@ -82,6 +82,13 @@ impl Credentials {
             Self::none()
         } else if !hub.username.is_empty() {
             Self::basic(&hub.username, hub.password.clone())
+        } else if config.has_users() {
+            return Err(AccessError::Config(ConfigError::Rule {
+                key: "apim.event_hub.service.username",
+                rule: "must not be empty: with users configured there is no development user for \
+                       the gateway; client_certificate or token would do, too"
+                    .to_owned(),
+            }));
         } else {
             let data_dir = &config.lockstep.data_dir;
             development::make(data_dir)?;
@@ -92,5 +99,43 @@ impl Credentials {
         }
         let certificate = (&service.client_certificate).into();
         Ok(shown.with_certificate(certificate, (&service.client_key).into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str, data_dir: &Path) -> Result<Credentials, AccessError> {
+        let mut config = Config::from_text(text, Path::new("d.toml")).unwrap();
+        config.lockstep.data_dir = data_dir.to_owned();
+        Credentials::of_gateway(&config)
+    }
+
+    #[test]
+    fn a_gateway_shows_what_is_given_for_it_else_the_event_hubs_else_the_development_user() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = |text: &str| match of(text, directory.path()).unwrap().authorization {
+            Some(Authorization::Basic { name, .. }) => name,
+            Some(Authorization::Bearer(_)) => "(token)".to_owned(),
+            None => "(none)".to_owned(),
+        };
+        let hub = "apim.event_hub.username = \"hub\"\napim.event_hub.password = \"p\"\n";
+        let service = "[apim.event_hub.service]\n";
+        assert_eq!(name(hub), "hub");
+        assert!(!directory.path().join("access").exists());
+        assert_eq!(name(""), "gateway");
+        let basic = "username = \"s\"\npassword = \"p\"";
+        assert_eq!(name(&format!("{hub}{service}{basic}")), "s");
+        assert_eq!(name(&format!("{hub}{service}token = \"t\"")), "(token)");
+        let certificate = "client_certificate = \"c.pem\"\nclient_key = \"k.pem\"";
+        assert_eq!(name(&format!("{hub}{service}{certificate}")), "(none)");
+        let user = "[[apim.internal.user]]\nusername = \"a\"\ncertificate_name = \"a\"\n\
+                    roles = [\"viewer\"]\n";
+        let error = of(user, directory.path()).unwrap_err().to_string();
+        assert!(
+            error.starts_with("apim.event_hub.service.username: must not"),
+            "{error}"
+        );
     }
 }

@@ -13,10 +13,10 @@ fn entry(lines: &str) -> String {
 #[test]
 fn users_are_sections_with_placeholders_and_are_printed_without_secrets() {
     let token = format!("sha256:{}", "ab".repeat(32));
-    let mut text = entry(&format!(
-        "username = \"$env{{HOST}}\"\npassword = \"$secret{{hash}}\"\nroles = [\"gateway\"]\n\
-         gateway_id = \"g1\"\nlabels = [\"L1\", \"$env{{HOST}}\"]"
-    ));
+    let mut text = entry(
+        "username = \"$env{HOST}\"\npassword = \"$secret{hash}\"\nroles = [\"gateway\"]\n\
+         gateway_id = \"g1\"\nlabels = [\"L1\", \"$env{HOST}\"]",
+    );
     for index in 1..12 {
         text += &entry(&format!(
             "username = \"u{index}\"\ncertificate_name = \"c{index}\"\nroles = [\"viewer\"]"
