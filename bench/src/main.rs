@@ -1,10 +1,12 @@
 //! Measures the programs against what the machine can do: each scenario times a piece of the
 //! project and, in turns with it in the same run, a floor that does only what cannot be left out.
 
+mod data;
 mod machine;
 mod report;
 mod samples;
 mod storing;
+mod storming;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +27,8 @@ struct Arguments {
 enum Scenario {
     /// The store and the relay of its outbox, against plain rows and a plain client of the broker.
     Store(storing::Arguments),
+    /// Many gateways that pull everything at once, beside nginx with the same bytes in a file.
+    Storm(storming::Arguments),
 }
 
 /// What every scenario is asked.
@@ -43,6 +47,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let options = match &arguments.scenario {
         Scenario::Store(store) => store.options.clone(),
+        Scenario::Storm(storm) => storm.options.clone(),
     };
     let runtime = tokio::runtime::Runtime::new().context("the runtime does not start")?;
     let report = runtime.block_on(async {
@@ -50,6 +55,7 @@ fn main() -> anyhow::Result<ExitCode> {
         let measured = tokio::spawn(async move {
             match arguments.scenario {
                 Scenario::Store(store) => storing::run(&store).await,
+                Scenario::Storm(storm) => storming::run(&storm).await,
             }
         });
         measured.await.context("the scenario was cut off")?

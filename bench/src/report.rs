@@ -48,6 +48,9 @@ pub struct Measured {
 pub enum Unit {
     Milliseconds,
     PerSecond,
+    MebibytesPerSecond,
+    Mebibytes,
+    Count,
 }
 
 /// What the ratio should be.
@@ -122,7 +125,7 @@ impl Measured {
         };
         let mut p99 = p99(&self.figures);
         if let Some(floor) = floor.and_then(|floor| floor.p99) {
-            p99 = format!("{p99} (floor {})", number(floor));
+            p99 = format!("{p99} ({} beside)", number(floor));
         }
         [
             self.what.clone(),
@@ -162,7 +165,9 @@ impl Unit {
     fn number(self, value: f64) -> String {
         match self {
             Self::Milliseconds => format!("{value:.2}"),
-            Self::PerSecond => format!("{value:.0}"),
+            Self::PerSecond | Self::MebibytesPerSecond | Self::Mebibytes | Self::Count => {
+                format!("{value:.0}")
+            }
         }
     }
 }
@@ -172,6 +177,9 @@ impl fmt::Display for Unit {
         f.write_str(match self {
             Self::Milliseconds => "ms",
             Self::PerSecond => "1/s",
+            Self::MebibytesPerSecond => "MiB/s",
+            Self::Mebibytes => "MiB",
+            Self::Count => "",
         })
     }
 }
@@ -202,7 +210,7 @@ impl fmt::Display for Report {
             "median",
             "p99",
             "rounds",
-            "floor (rounds)",
+            "floor or peer (rounds)",
             "ratio",
             "aim",
         ]);

@@ -1,7 +1,6 @@
 //! The scenario `store`: saving artifacts, one and many, and announcing what was saved.
 
 mod broker;
-mod data;
 mod floor;
 mod relaying;
 mod saving;

@@ -10,7 +10,7 @@ use sqlx::{
 };
 use store::Dialect;
 
-use super::data::{DC, LABEL, Rows};
+use crate::data::{DC, LABEL, Rows};
 
 /// A connection with its statements.
 #[derive(Debug)]

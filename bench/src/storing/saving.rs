@@ -6,9 +6,9 @@ use anyhow::ensure;
 use store::{Save, SaveMode, SaveOutcome, Store};
 
 use super::Kind;
-use super::data::{Maker, Rows};
 use super::floor::Floor;
 use super::site::Site;
+use crate::data::{Maker, Rows};
 use crate::report::{Aim, Measured, Report, Unit};
 use crate::samples::Samples;
 

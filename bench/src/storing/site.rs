@@ -12,8 +12,8 @@ use test_servers::Server;
 use tokio::sync::Mutex;
 
 use super::Kind;
-use super::data::{DC, Maker};
 use super::floor::{Driver, Floor};
+use crate::data::{DC, Maker};
 
 /// The two databases, both in use.
 #[derive(Debug)]
