@@ -210,7 +210,7 @@ async fn each_role_reaches_its_resources_and_no_others() {
 struct Manager {
     directory: TempDir,
     url: String,
-    _running: Running,
+    running: Running,
 }
 
 impl Manager {
@@ -225,7 +225,7 @@ impl Manager {
         Self {
             directory,
             url: format!("https://localhost:{port}"),
-            _running: running,
+            running,
         }
     }
 
@@ -381,6 +381,41 @@ async fn who_guesses_has_to_wait() {
         manager.get(&Credentials::none(), "/readyz").await.status(),
         200
     );
+}
+
+#[tokio::test]
+async fn writes_and_refusals_are_in_the_audit_log_without_secrets() {
+    let manager = Manager::start(|_| String::new()).await;
+    let forget = "/api/lockstep/v1/gateways?id=in-the-query";
+    let wrong = Credentials::basic("typed-here", Secret::new("typed-there"));
+    let data = manager.directory.path().join("data");
+    let operator = Credentials::development(&data, "operator").unwrap();
+    let viewer = Credentials::development(&data, "viewer").unwrap();
+    for (credentials, expected) in [(wrong, 401), (viewer, 403), (operator, 404)] {
+        let client = client(manager.directory.path(), &credentials);
+        let url = format!("{}{forget}", manager.url);
+        assert_eq!(client.delete(url).send().await.unwrap().status(), expected);
+    }
+    let log = manager.running.log().await;
+    let lines: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains(" audit: "))
+        .collect();
+    let place = "method=\"DELETE\" path=\"/api/lockstep/v1/gateways\"";
+    let remote = "remote=\"127.0.0.1\"";
+    for (line, expected) in lines.iter().zip([
+        format!(
+            "refused user=\"(unknown)\" {place} status=401 {remote} reason=\"bad-credentials\""
+        ),
+        format!("refused user=\"viewer\" {place} status=403 {remote} reason=\"role-missing\""),
+        format!("write user=\"operator\" role=\"operator\" {place} status=404 {remote}"),
+    ]) {
+        assert!(line.ends_with(&expected), "{line}");
+    }
+    assert_eq!(lines.len(), 3, "{log}");
+    for secret in ["typed-here", "typed-there", "in-the-query"] {
+        assert!(!log.contains(secret), "{log}");
+    }
 }
 
 #[tokio::test]

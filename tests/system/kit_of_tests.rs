@@ -206,7 +206,12 @@ impl Running {
 
     /// Ctrl-C; returns the exit code.
     pub async fn interrupt(self) -> i32 {
-        self.signal("-INT").await
+        self.signal("-INT").await.0
+    }
+
+    /// Ctrl-C; returns what was logged.
+    pub async fn log(self) -> String {
+        self.signal("-INT").await.1
     }
 
     /// kill -9.
@@ -219,7 +224,7 @@ impl Running {
         self.child.kill().await.unwrap();
     }
 
-    async fn signal(mut self, signal: &str) -> i32 {
+    async fn signal(mut self, signal: &str) -> (i32, String) {
         let id = self.child.id().unwrap().to_string();
         let sent = std::process::Command::new("kill")
             .args([signal, &id])
@@ -235,7 +240,7 @@ impl Running {
         let status = status.expect("the program does not end on its signal");
         let stderr = self.stderr().await;
         assert!(!stderr.contains("panicked"), "{stderr}");
-        status.code().unwrap_or(-1)
+        (status.code().unwrap_or(-1), stderr)
     }
 }
 

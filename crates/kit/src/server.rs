@@ -199,3 +199,40 @@ macro_rules! serve {
         }
     }};
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_is_told_to_cut_a_peer_that_takes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = Config::load(None).unwrap();
+        config.lockstep.data_dir = directory.path().to_owned();
+        config.management.limits.slow_client_timeout = 1234;
+        let frame = Frame::of(&config).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let authority = tls::development_ca(directory.path());
+        let client = tls::client_config(Some(&authority), None).unwrap();
+        let connecting = async {
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let connector = TlsConnector::from(Arc::new(client));
+            let name = "localhost".try_into().unwrap();
+            connector.connect(name, tcp).await.unwrap()
+        };
+        let accepting = async {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let acceptor = TlsAcceptor::from(Arc::new(frame.tls.clone()));
+            TlsStream::from(acceptor.accept(tcp).await.unwrap())
+        };
+        let (_client, accepted) = tokio::join!(connecting, accepting);
+        frame.on_connect()(&accepted, &mut Extensions::new());
+        let timeout = SockRef::from(accepted.get_ref().0).tcp_user_timeout();
+        assert_eq!(timeout.unwrap(), Some(Duration::from_millis(1234)));
+    }
+}
