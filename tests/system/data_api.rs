@@ -1,8 +1,10 @@
 //! The internal data API: API Manager's three resources, and what a label log tells besides.
 
+use std::collections::BTreeSet;
+
 use artifact::{Artifact, Digest, Label, LabelDigest};
 
-use super::kit_of_tests::{Up, answering_dto, decoded, raw_client};
+use super::kit_of_tests::{Up, answering_dto, decoded, eventually, raw_client, workspace};
 
 /// The text that is saved for the artifact of [`answering_dto`].
 fn saved(name: &str, text: &str) -> String {
@@ -362,4 +364,34 @@ async fn a_bad_parameter_is_named() {
         .await
         .unwrap();
     assert!([400, 413].contains(&large.status().as_u16()), "{large:?}");
+}
+
+#[tokio::test]
+async fn every_metric_is_in_the_table_and_the_other_way_round() {
+    let up = Up::start(&["--gateways", "1"]).await;
+    publish(&up, "A", "one", &["Production and Sandbox"]).await;
+    let text = std::fs::read_to_string(workspace().join("README.md")).unwrap();
+    let names = |text: &str| -> BTreeSet<String> {
+        let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+        words
+            .filter(|word| word.starts_with("lockstep_"))
+            .map(str::to_owned)
+            .collect()
+    };
+    let table = text.split("### Metrics").nth(1).unwrap();
+    let table = names(table.split("###").next().unwrap());
+    // Failures are not in the table by themselves, a histogram's parts neither.
+    let told = eventually("what was published is told to be deployed", || async {
+        let url = format!("{}/metrics", up.management);
+        let answer = up.client_of("viewer").get(url).send().await.unwrap();
+        let text = answer.text().await.unwrap();
+        let told: BTreeSet<String> = text
+            .lines()
+            .filter_map(|line| Some(line.strip_prefix("# TYPE ")?.split(' ').next()?.to_owned()))
+            .collect();
+        told.contains("lockstep_publish_to_deployed_seconds")
+            .then_some(told)
+    })
+    .await;
+    assert_eq!(told, table);
 }

@@ -1,14 +1,18 @@
 //! The HTTP interface: `/internal/data/v1` for gateways, `/api/lockstep/v1` for operators.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, RETRY_AFTER, VARY,
 };
+use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use artifact::{DeploymentNotices, GatewayNotice, Label};
 use kit::access::{Access, Caller, Role};
 use kit::problem::Problem;
+use kit::time_limit::within;
 use store::StoreError;
 
 use crate::encoding::Encoding;
@@ -22,6 +26,8 @@ use crate::{TrafficManager, measure, operator};
 
 /// The longest body that a gateway's notices may have.
 const MAX_NOTICE_BYTES: usize = 4 * 1024 * 1024;
+/// Until an answer begins, the request's body included.
+const TIME: Duration = Duration::from_secs(60);
 /// The most notices of one batch.
 const MAX_NOTICES: usize = 10_000;
 
@@ -53,6 +59,7 @@ pub fn routes(app: &mut web::ServiceConfig, manager: &TrafficManager, access: &A
         )
         .service(
             web::scope("/internal/data/v1")
+                .wrap(from_fn(|request, next| within(TIME, request, next)))
                 .app_data(json())
                 .service(artifacts("/synapse-artifacts").route(web::get().to(get_artifact)))
                 .service(
@@ -281,9 +288,8 @@ async fn post_gateway(
     {
         reads_label(&caller, label)?;
     }
-    let now = kit::clock::now_ms();
-    measure::gateway(&manager, &notice, now);
-    let reply = manager.registry.gateway(notice, now).await;
+    measure::gateway(&notice);
+    let reply = manager.registry.gateway(notice, kit::clock::now_ms()).await;
     Ok(HttpResponse::Ok().json(reply.map_err(not_recorded)?))
 }
 
@@ -347,7 +353,7 @@ fn json(manager: &TrafficManager) -> HttpResponseBuilder {
 fn told_stale(answer: &mut HttpResponseBuilder, manager: &TrafficManager) {
     if let Some(since) = manager.logs.stale_since() {
         let since = u64::try_from(since).unwrap_or(0);
-        let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(since);
+        let time = UNIX_EPOCH + Duration::from_millis(since);
         answer.insert_header(("Stale-Since", httpdate::fmt_http_date(time)));
     }
 }

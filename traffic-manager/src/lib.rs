@@ -16,6 +16,7 @@ mod measure;
 mod operator;
 mod parameters;
 mod permissions;
+mod presence;
 mod registry;
 mod synapse_artifacts;
 pub mod truth;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use blobs::Blobs;
 use logs::PageSize;
+use presence::Presence;
 use registry::Registry;
 
 pub use http::routes;
@@ -56,7 +58,7 @@ pub struct TrafficManager {
     blobs: Blobs,
     registry: Registry,
     settings: Arc<Settings>,
-    started: Arc<measure::Started>,
+    presence: Presence,
     /// Ends the watch streams.
     shutdown: CancellationToken,
 }
@@ -88,18 +90,19 @@ impl TrafficManager {
         let expiry = config.apim.gateway_notification.cleanup.expiry_time;
         let poll = tm.log_poll_interval.max(10);
         let stale = (poll * STALE_LOOKS).max(STALE);
+        let expiry = i64::try_from(expiry).unwrap_or(i64::MAX);
         Self {
             logs: Logs::new(store.clone(), i64::try_from(stale).unwrap_or(i64::MAX)),
             blobs: Blobs::new(store.clone(), tm.artifact_cache_size),
             registry: Registry::new(store.clone()),
+            presence: Presence::new(expiry),
             store,
             settings: Arc::new(Settings {
                 heartbeat: Duration::from_millis(tm.watch_heartbeat_interval.max(100)),
                 poll: Duration::from_millis(poll),
                 page: PAGE,
-                expiry: i64::try_from(expiry).unwrap_or(i64::MAX),
+                expiry,
             }),
-            started: Arc::default(),
             shutdown,
         }
     }
@@ -135,8 +138,8 @@ impl TrafficManager {
         Ok(texts)
     }
 
-    /// Watches the database for growth until shutdown; events and the database itself, where they
-    /// can, make it known sooner.
+    /// Watches the database for growth, and for gateways that fall silent, until shutdown; events and
+    /// the database itself, where they can, make growth known sooner.
     pub async fn watch(self, events: Option<events::Bus>) {
         let woken = Notify::new();
         let (telling, told) = watch::channel(false);
@@ -154,7 +157,8 @@ impl TrafficManager {
             }
         };
         let hear = growth::hear(&self.store, &woken, telling, shutdown());
-        tokio::join!(poll, listen, hear);
+        let presence = self.presence.watch(&self.store, shutdown());
+        tokio::join!(poll, listen, hear, presence);
     }
 }
 
@@ -167,11 +171,7 @@ pub fn serve(config: &Config, manager: &TrafficManager) -> Result<Running, Start
     let access = Access::of(config)?;
     let manager = manager.clone();
     kit::serve!(
-        move || {
-            actix_web::App::new()
-                .wrap(actix_web::middleware::from_fn(kit::metrics::count_requests))
-                .configure(|app| routes(app, &manager, &access))
-        },
+        move || { actix_web::App::new().configure(|app| routes(app, &manager, &access)) },
         listener,
         Frame::of(config)?
     )

@@ -15,4 +15,5 @@ pub mod secret;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
+pub mod time_limit;
 pub mod tls;

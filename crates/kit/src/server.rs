@@ -175,6 +175,9 @@ macro_rules! serve {
                 app()
                     .default_service(actix_web::web::to($crate::server::no_such_resource))
                     .wrap(in_flight.clone())
+                    .wrap(actix_web::middleware::from_fn(
+                        $crate::metrics::count_requests,
+                    ))
             })
             .workers($crate::server::WORKERS)
             .max_connections(limits.max_connections.div_ceil($crate::server::WORKERS))

@@ -1,0 +1,134 @@
+//! Which gateways are there: looked up again and again, so that one that falls silent is told of,
+//! and once more so that the metrics know.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use store::{GatewayRow, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+/// All gateways as they last described themselves to any instance. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Presence {
+    known: Arc<RwLock<HashMap<String, Seen>>>,
+    /// One that is silent for longer is offline, milliseconds.
+    expiry: i64,
+}
+
+/// A gateway when it was last looked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) row: GatewayRow,
+    pub(crate) online: bool,
+}
+
+impl Presence {
+    pub(crate) fn new(expiry: i64) -> Self {
+        Self {
+            known: Arc::default(),
+            expiry,
+        }
+    }
+
+    /// Looks until shutdown.
+    pub(crate) async fn watch(&self, store: &Store, shutdown: CancellationToken) {
+        let interval = Duration::from_millis(self.expiry.unsigned_abs() / 4);
+        let interval = interval.clamp(Duration::from_millis(250), Duration::from_secs(5));
+        loop {
+            if let Err(error) = self.look(store, kit::clock::now_ms()).await {
+                // The poll of the label logs tells it louder.
+                tracing::debug!(%error, "the gateways cannot be read");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(interval) => {}
+            }
+        }
+    }
+
+    /// Looks once, and tells of gateways that have fallen silent or are back.
+    ///
+    /// # Errors
+    /// When the database fails; what was known stays.
+    pub(crate) async fn look(&self, store: &Store, now: i64) -> Result<(), StoreError> {
+        let rows = store.gateways().await?;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut found = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let gateway_id = row.gateway_id.as_str();
+            let silent_ms = now - row.last_seen;
+            let online = silent_ms <= self.expiry;
+            match (known.get(gateway_id).map(|seen| seen.online), online) {
+                (Some(true) | None, false) => {
+                    tracing::warn!(gateway_id, silent_ms, "gateway offline: no heartbeat");
+                }
+                (Some(false), true) => tracing::info!(gateway_id, "gateway online again"),
+                _ => {}
+            }
+            found.insert(gateway_id.to_owned(), Seen { row, online });
+        }
+        *known = found;
+        Ok(())
+    }
+
+    /// As of the last look.
+    pub(crate) fn gateways(&self) -> Vec<Seen> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.values().cloned().collect()
+    }
+
+    /// When a gateway has started, if it is known, milliseconds since the epoch.
+    pub(crate) fn started(&self, gateway_id: &str) -> Option<i64> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        Some(known.get(gateway_id)?.row.registered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::{Database, Said, StoreOptions};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_gateway_is_offline_and_comes_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            database: Database::file(&directory.path().join("lockstep.db")).unwrap(),
+            dc: "DC1".into(),
+            history_size: 1,
+        };
+        let store = Store::open(&options).await.unwrap();
+        let beats = async |now| {
+            let row = GatewayRow {
+                gateway_id: "g".into(),
+                labels: Vec::new(),
+                urls: Vec::new(),
+                tenants: Vec::new(),
+                properties: serde_json::Map::new(),
+                applied: std::collections::BTreeMap::new(),
+                registered: 5,
+                last_seen: now,
+            };
+            let said = Said {
+                seen: vec![row],
+                ..Said::default()
+            };
+            store.record(&said).await.unwrap();
+        };
+        let presence = Presence::new(100);
+        let mut online = Vec::new();
+        beats(5).await;
+        for now in [5, 105, 106] {
+            presence.look(&store, now).await.unwrap();
+            online.push(presence.gateways()[0].online);
+        }
+        beats(110).await;
+        presence.look(&store, 111).await.unwrap();
+        online.push(presence.gateways()[0].online);
+        assert_eq!(online, [true, true, false, true]);
+        assert_eq!(presence.started("g"), Some(5));
+        assert_eq!(presence.started("nobody"), None);
+    }
+}
