@@ -91,6 +91,11 @@ impl Blobs {
         &self.counted
     }
 
+    /// Counts artifacts that were there without being looked for here.
+    pub(crate) fn hit(&self, artifacts: u64) {
+        self.counted.hits.fetch_add(artifacts, Ordering::Relaxed);
+    }
+
     /// Bytes and artifacts in memory.
     pub(crate) fn size(&self) -> (u64, u64) {
         (self.cache.weighted_size(), self.cache.entry_count())
@@ -136,7 +141,7 @@ impl Blobs {
     async fn zstd(&self, entry: &Arc<Entry>) -> Result<Blob, Arc<BlobError>> {
         let key = (entry.digest, Encoding::Zstd);
         if let Some(blob) = self.cache.get(&key).await {
-            self.counted.hits.fetch_add(1, Ordering::Relaxed);
+            self.hit(1);
             return Ok(blob);
         }
         let gone = || BlobError::Gone {

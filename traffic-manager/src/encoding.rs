@@ -122,7 +122,53 @@ fn deflated(text: &[u8]) -> Bytes {
     }
 }
 
-/// Puts pieces of one encoding together.
+/// Pieces joined to one.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    encoding: Encoding,
+    bytes: BytesMut,
+    length: u64,
+    crc: crc32fast::Hasher,
+}
+
+impl Joined {
+    pub(crate) fn new(encoding: Encoding) -> Self {
+        Self {
+            encoding,
+            bytes: BytesMut::new(),
+            length: 0,
+            crc: crc32fast::Hasher::new(),
+        }
+    }
+
+    /// Bytes so far.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn put(&mut self, piece: &Piece) {
+        self.bytes.put_slice(&piece.bytes);
+        self.length += piece.length;
+        if self.encoding == Encoding::Gzip {
+            let crc = crc32fast::Hasher::new_with_initial_len(piece.crc, piece.length);
+            self.crc.combine(&crc);
+        }
+    }
+
+    pub(crate) fn put_text(&mut self, text: impl Into<Bytes>) {
+        self.put(&self.encoding.piece(text.into()));
+    }
+
+    pub(crate) fn joined(self) -> Piece {
+        Piece {
+            bytes: self.bytes.freeze(),
+            length: self.length,
+            crc: self.crc.finalize(),
+        }
+    }
+}
+
+/// Makes one body of pieces, with what an encoding has before the first and behind the last.
 #[derive(Debug)]
 pub(crate) struct Assembler {
     encoding: Encoding,
@@ -142,46 +188,41 @@ impl Assembler {
         }
     }
 
-    /// Appends a piece.
-    pub(crate) fn put(&mut self, out: &mut BytesMut, piece: &Piece) {
-        self.begin(out);
-        if self.encoding == Encoding::Gzip {
-            let crc = crc32fast::Hasher::new_with_initial_len(piece.crc, piece.length);
-            self.crc.combine(&crc);
-            self.length += piece.length;
+    /// The bytes of the next piece in the body: those of the piece itself, where nothing has to
+    /// stand before them.
+    pub(crate) fn add(&mut self, piece: Piece) -> Bytes {
+        let first = !std::mem::replace(&mut self.begun, true);
+        if self.encoding != Encoding::Gzip {
+            return piece.bytes;
         }
-        out.put_slice(&piece.bytes);
+        let crc = crc32fast::Hasher::new_with_initial_len(piece.crc, piece.length);
+        self.crc.combine(&crc);
+        self.length += piece.length;
+        if !first {
+            return piece.bytes;
+        }
+        // Magic, deflate, no flags, no time, no extra flags, system unknown.
+        let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+        [&head[..], &piece.bytes].concat().into()
     }
 
-    /// Appends a text.
-    pub(crate) fn put_text(&mut self, out: &mut BytesMut, text: impl Into<Bytes>) {
-        let text = text.into();
-        if !text.is_empty() {
-            self.put(out, &self.encoding.piece(text));
+    /// `bytes`, and behind them a text and, if `end` says so, what ends the body.
+    pub(crate) fn with_text(&mut self, bytes: Bytes, text: String, end: bool) -> Bytes {
+        let mut all = bytes;
+        // Nothing at all would be no frame and no member.
+        if !text.is_empty() || (end && !self.begun) {
+            let text = self.add(self.encoding.piece(text.into()));
+            all = [all, text].concat().into();
         }
-    }
-
-    /// Appends what ends the whole.
-    pub(crate) fn end(&mut self, out: &mut BytesMut) {
-        if !self.begun && self.encoding == Encoding::Zstd {
-            // Nothing at all would be no frame.
-            self.put(out, &self.encoding.piece(Bytes::new()));
-        }
-        self.begin(out);
-        if self.encoding == Encoding::Gzip {
+        if end && self.encoding == Encoding::Gzip {
             // An empty last block, check sum and length modulo 2^32.
-            out.put_slice(&[0x03, 0x00]);
-            out.put_u32_le(self.crc.clone().finalize());
-            out.put_u32_le((self.length & u64::from(u32::MAX)) as u32);
+            let mut last = BytesMut::from(&all[..]);
+            last.put_slice(&[0x03, 0x00]);
+            last.put_u32_le(self.crc.clone().finalize());
+            last.put_u32_le((self.length & u64::from(u32::MAX)) as u32);
+            all = last.freeze();
         }
-    }
-
-    fn begin(&mut self, out: &mut BytesMut) {
-        if self.encoding == Encoding::Gzip && !self.begun {
-            // Magic, deflate, no flags, no time, no extra flags, system unknown.
-            out.put_slice(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
-        }
-        self.begun = true;
+        all
     }
 }
 
@@ -210,12 +251,19 @@ mod tests {
             let whole = texts.concat();
             for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd] {
                 let mut assembler = Assembler::new(encoding);
-                let mut out = BytesMut::new();
-                for text in &texts {
-                    assembler.put_text(&mut out, text.clone());
+                let mut out = Vec::new();
+                for texts in texts.chunks(3) {
+                    let mut joined = Joined::new(encoding);
+                    for text in texts {
+                        joined.put_text(text.clone());
+                    }
+                    out.extend(assembler.add(joined.joined()));
                 }
-                assembler.end(&mut out);
-                prop_assert_eq!(decoded(encoding, &out), whole.as_bytes());
+                out.extend(assembler.with_text(Bytes::new(), "end".to_owned(), false));
+                out.extend(assembler.with_text(Bytes::new(), String::new(), true));
+                prop_assert_eq!(decoded(encoding, &out), [whole.as_bytes(), b"end"].concat());
+                let nothing = Assembler::new(encoding).with_text(Bytes::new(), String::new(), true);
+                prop_assert_eq!(decoded(encoding, &nothing), b"");
             }
         }
     }
@@ -233,10 +281,9 @@ mod tests {
         .collect();
         for encoding in [Encoding::Gzip, Encoding::Zstd] {
             let piece = encoding.piece(noise.clone().into());
-            let mut out = BytesMut::new();
             let mut assembler = Assembler::new(encoding);
-            assembler.put(&mut out, &piece);
-            assembler.end(&mut out);
+            let bytes = assembler.add(piece);
+            let out = assembler.with_text(bytes, String::new(), true);
             assert!(decoded(encoding, &out) == noise);
         }
         let piece = Encoding::Zstd.piece(noise.clone().into());

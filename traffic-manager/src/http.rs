@@ -15,8 +15,9 @@ use kit::problem::Problem;
 use kit::time_limit::within;
 use store::StoreError;
 
+use crate::chunks::{Cut, Wanted};
 use crate::encoding::Encoding;
-use crate::label_log::{Cut, Pull, stream};
+use crate::label_log::{Pull, stream};
 use crate::logs::{Entry, LogsError};
 use crate::parameters::{Parameters, bad};
 use crate::permissions::{reads_label, speaks_for, tenant_not_allowed, tenants};
@@ -197,23 +198,26 @@ async fn send_log(
     (follow, index): (bool, bool),
 ) -> Result<HttpResponse, Problem> {
     let pull = Pull {
-        label: parameters.label("gatewayLabel")?,
+        wanted: Wanted {
+            label: parameters.label("gatewayLabel")?,
+            tenants: tenants(caller, parameters.text("tenantDomain")?)?,
+            index,
+            encoding: accepted(request),
+        },
         after: parameters.number("after", 0)?.unwrap_or(0),
         limit: parameters.number("limit", 1)?,
         follow,
-        tenants: tenants(caller, parameters.text("tenantDomain")?)?,
-        index,
-        encoding: accepted(request),
     };
-    reads_label(caller, &pull.label)?;
+    let label = &pull.wanted.label;
+    reads_label(caller, label)?;
     let least = parameters.number("minSeq", 0)?;
     if !follow && least.is_none() {
         manager.logs.current().await.map_err(unavailable)?;
     }
-    if let Err(answer) = reached(&manager, &pull.label, least.unwrap_or(0)).await {
+    if let Err(answer) = reached(&manager, label, least.unwrap_or(0)).await {
         return Ok(answer);
     }
-    let seq = manager.logs.seq(&pull.label);
+    let seq = manager.logs.seq(label);
     let mut answer = HttpResponse::Ok();
     told_stale(&mut answer, &manager);
     if !follow {
@@ -224,7 +228,7 @@ async fn send_log(
             return Ok(answer.finish());
         }
     }
-    encoded(&mut answer, pull.encoding);
+    encoded(&mut answer, pull.wanted.encoding);
     let lines = stream(&manager, pull).await.map_err(unavailable)?;
     answer.content_type("application/x-ndjson");
     Ok(answer.streaming(lines))

@@ -1,12 +1,13 @@
 //! Internal data API, watch stream, gateway registry, the truth per gateway and API.
 //!
 //! The only process besides the saver that knows the database. `growth` notices that label logs
-//! have grown, `logs` has them in memory and `blobs` the artifacts, `label_log` sends them as
-//! Lockstep's stream and `synapse_artifacts` as API Manager's resources; `registry` hears from
+//! have grown, `logs` has them in memory and `blobs` the artifacts, `chunks` are made of both, `label_log` sends
+//! them as Lockstep's stream and `synapse_artifacts` as API Manager's resources; `registry` hears from
 //! gateways, `truth` tells what they run; `http` and `operator` put all of it on the wire,
 //! `measure` counts.
 
 mod blobs;
+mod chunks;
 mod encoding;
 mod growth;
 mod http;
@@ -33,6 +34,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use blobs::Blobs;
+use chunks::Chunks;
 use logs::PageSize;
 use presence::Presence;
 use registry::Registry;
@@ -56,6 +58,7 @@ pub struct TrafficManager {
     pub store: Store,
     pub logs: Logs,
     blobs: Blobs,
+    chunks: Chunks,
     registry: Registry,
     settings: Arc<Settings>,
     presence: Presence,
@@ -94,6 +97,7 @@ impl TrafficManager {
         Self {
             logs: Logs::new(store.clone(), i64::try_from(stale).unwrap_or(i64::MAX)),
             blobs: Blobs::new(store.clone(), tm.artifact_cache_size),
+            chunks: Chunks::new(),
             registry: Registry::new(store.clone()),
             presence: Presence::new(expiry),
             store,

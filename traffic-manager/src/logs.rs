@@ -37,6 +37,8 @@ struct Inner {
     begun: AtomicU64,
     /// … and this one was the last to succeed; 0 before the first.
     succeeded: AtomicU64,
+    /// Rises whenever what is known changes.
+    version: AtomicU64,
     /// What is known was true then, milliseconds since the epoch.
     true_at: AtomicI64,
     /// Older knowledge is told to be stale, milliseconds.
@@ -113,6 +115,7 @@ impl Logs {
             reading: Mutex::default(),
             begun: AtomicU64::new(0),
             succeeded: AtomicU64::new(0),
+            version: AtomicU64::new(0),
             true_at: AtomicI64::new(0),
             stale_after,
         };
@@ -141,6 +144,7 @@ impl Logs {
         if !logs.entries.is_empty() {
             let mut known = inner.known.write().unwrap_or_else(PoisonError::into_inner);
             known.take(logs);
+            inner.version.fetch_add(1, Ordering::SeqCst);
         }
         inner.true_at.store(now, Ordering::SeqCst);
         inner.succeeded.store(number, Ordering::SeqCst);
@@ -299,6 +303,11 @@ impl Logs {
             labels.filter_map(|(label, seq)| known.labels.get(label)?.entries.get(seq));
         let entry = entries.find(|entry| entry.digest == digest)?;
         Some(entry.time)
+    }
+
+    /// A number that rises whenever what is known changes.
+    pub(crate) fn version(&self) -> u64 {
+        self.inner.version.load(Ordering::SeqCst)
     }
 
     /// How often the database was asked.

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use artifact::{Instruction, Label};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::Stream;
 use serde::Serialize;
 
 use crate::TrafficManager;
 use crate::blobs::BlobError;
+use crate::chunks::Cut;
 use crate::encoding::{Assembler, Encoding};
-use crate::label_log::Cut;
 use crate::logs::{Entry, LogsError};
 
 /// Made at a time for one reader, bytes of text.
@@ -164,17 +164,12 @@ impl Sending {
                 text.push_str(&serde_json::Value::from(artifact).to_string());
             }
         }
-        let mut out = BytesMut::new();
-        let whole = self.next == self.entries.len();
-        if whole {
+        self.ended = self.next == self.entries.len();
+        if self.ended {
             text.push_str("],\"pagination\":null}");
         }
-        self.assembler.put_text(&mut out, text);
-        if whole {
-            self.assembler.end(&mut out);
-            self.ended = true;
-        }
-        Some(Ok(out.freeze()))
+        let bytes = self.assembler.with_text(Bytes::new(), text, self.ended);
+        Some(Ok(bytes))
     }
 
     /// The next artifacts. One that has been replaced since the answer began comes as it is now;
