@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use artifact::{Overview, PublishReport, PublishRequest, RemoveReport};
+use artifact::{PublishReport, PublishRequest, RemoveReport};
 use kit::config::Config;
 use kit::credentials::Credentials;
 use kit::http_client::Trust;
 use kit::process::Usage;
 use kit::secret::Secret;
 use kit::server::NO_SUCH_RESOURCE;
+
+mod reads;
 
 /// Where the management interfaces are, and whom to trust.
 #[derive(Clone, Debug, clap::Args)]
@@ -60,8 +62,6 @@ pub struct Refused(String);
 
 /// A publish checks and saves everything that it is sent before it answers.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(300);
-/// Ids of one overview request.
-const MAX_IDS: usize = 50;
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Control {
@@ -132,27 +132,6 @@ impl Control {
         let request = self.client.delete(&url).query(&query);
         self.answer(request.timeout(PUBLISH_TIMEOUT), &self.publisher)
             .await
-    }
-
-    pub async fn forget(&self, gateway_id: &str) -> anyhow::Result<serde_json::Value> {
-        let url = format!("{}/api/lockstep/v1/gateways", self.server);
-        let request = self.client.delete(&url).timeout(READ_TIMEOUT);
-        self.answer(request.query(&[("id", gateway_id)]), &self.server)
-            .await
-    }
-
-    /// The overview of all APIs, or of those with these ids.
-    pub async fn overview(&self, ids: Option<&[String]>) -> anyhow::Result<Overview> {
-        let url = format!("{}/api/lockstep/v1/overview", self.server);
-        let mut request = self.client.get(&url).timeout(READ_TIMEOUT);
-        // Ids that do not fit a URL: the caller picks its own out of all.
-        let fits = |ids: &&[String]| {
-            ids.len() <= MAX_IDS && ids.iter().all(|id| !id.contains(',') && id.len() < 64)
-        };
-        if let Some(ids) = ids.filter(fits) {
-            request = request.query(&[("apiId", ids.join(","))]);
-        }
-        self.answer(request, &self.server).await
     }
 
     async fn answer<T: serde::de::DeserializeOwned>(

@@ -1,12 +1,15 @@
-//! The operator's command: up, publish, remove, list, db, user.
+//! The operator's command: up, publish, remove, list, explain, wait, gateways, forget, db, user.
 
 pub mod control;
 pub mod db;
+pub mod explain;
 pub mod forget;
+pub mod gateways;
 pub mod list;
 pub mod print;
 pub mod publish;
 pub mod remove;
+pub mod rollout;
 pub mod sample_back_end;
 pub mod samples;
 pub mod source;

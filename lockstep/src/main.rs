@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lockstep::{db, forget, list, publish, remove, sample_back_end, up, user};
+use lockstep::{
+    db, explain, forget, gateways, list, publish, remove, rollout, sample_back_end, up, user,
+};
 
 /// Keeps every API gateway in step with what was published.
 #[derive(Debug, Parser)]
@@ -20,6 +22,9 @@ enum Command {
     Publish(publish::PublishArguments),
     Remove(remove::RemoveArguments),
     List(list::ListArguments),
+    Explain(explain::ExplainArguments),
+    Wait(rollout::WaitArguments),
+    Gateways(gateways::GatewaysArguments),
     Forget(forget::ForgetArguments),
     Db(db::DbArguments),
     User(user::UserArguments),
@@ -57,6 +62,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Publish(arguments) => Box::pin(publish::run(arguments)).await,
         Command::Remove(arguments) => remove::run(arguments).await,
         Command::List(arguments) => list::run(arguments).await,
+        Command::Explain(arguments) => explain::run(arguments).await,
+        Command::Wait(arguments) => rollout::run(arguments).await,
+        Command::Gateways(arguments) => gateways::run(arguments).await,
         Command::Forget(arguments) => forget::run(arguments).await,
         Command::User(arguments) => user::run(arguments),
         Command::Db(arguments) => Box::pin(db::run(arguments)).await,

@@ -22,6 +22,10 @@ macro_rules! tell {
     ($($text:tt)*) => { let _ = writeln!(std::io::stderr(), $($text)*); };
 }
 
+mod operator;
+
+pub use operator::{explanation, gateways, rollout};
+
 /// One JSON document on standard output.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     say!("{}", serde_json::to_string_pretty(value)?);

@@ -99,19 +99,49 @@ fn resources() -> Vec<Row> {
         ),
         (
             "GET",
-            "/api/lockstep/v1/overview",
+            "/api/lockstep/v1/apis",
             None,
             [401, 401, 403, 403, 200, 200, 200],
         ),
         (
             "GET",
-            "/api/lockstep/v1/overview?apiId=x",
+            "/api/lockstep/v1/apis?apiId=x",
             None,
             [401, 401, 403, 200, 200, 200, 200],
         ),
         (
+            "GET",
+            "/api/lockstep/v1/gateways",
+            None,
+            [401, NOT_ASKED, 403, 200, 200, 200, 200],
+        ),
+        (
+            "GET",
+            "/api/lockstep/v1/labels",
+            None,
+            [401, NOT_ASKED, 403, 403, 200, 200, 200],
+        ),
+        (
+            "GET",
+            "/api/lockstep/v1/apis/x/revisions/1",
+            None,
+            [401, NOT_ASKED, 403, 403, 404, 404, 404],
+        ),
+        (
+            "GET",
+            "/api/lockstep/v1/explain?api=x&gateway=x",
+            None,
+            [401, NOT_ASKED, 403, 404, 404, 404, 404],
+        ),
+        (
+            "GET",
+            "/api/lockstep/v1/rollouts/x/1/wait",
+            None,
+            [401, NOT_ASKED, 403, 404, 404, 404, 404],
+        ),
+        (
             "DELETE",
-            "/api/lockstep/v1/gateways?id=nobody",
+            "/api/lockstep/v1/gateways/nobody",
             None,
             [401, 401, 403, 403, 404, 403, 404],
         ),
@@ -360,14 +390,14 @@ async fn a_client_certificate_says_who_is_calling() {
 #[tokio::test]
 async fn who_guesses_has_to_wait() {
     let manager = Manager::start(|_| String::new()).await;
-    let overview = "/api/lockstep/v1/overview";
+    let apis = "/api/lockstep/v1/apis";
     for _ in 0..10 {
         let guess = Credentials::basic("admin", Secret::new("guess"));
-        assert_eq!(manager.get(&guess, overview).await.status(), 401);
+        assert_eq!(manager.get(&guess, apis).await.status(), 401);
     }
     let data = manager.directory.path().join("data");
     let right = Credentials::development(&data, "admin").unwrap();
-    let answer = manager.get(&right, overview).await;
+    let answer = manager.get(&right, apis).await;
     assert_eq!(answer.status(), 429);
     let wait: u64 = answer.headers()["retry-after"]
         .to_str()
@@ -386,7 +416,7 @@ async fn who_guesses_has_to_wait() {
 #[tokio::test]
 async fn writes_and_refusals_are_in_the_audit_log_without_secrets() {
     let manager = Manager::start(|_| String::new()).await;
-    let forget = "/api/lockstep/v1/gateways?id=in-the-query";
+    let forget = "/api/lockstep/v1/gateways/nobody?more=in-the-query";
     let wrong = Credentials::basic("typed-here", Secret::new("typed-there"));
     let data = manager.directory.path().join("data");
     let operator = Credentials::development(&data, "operator").unwrap();
@@ -401,7 +431,7 @@ async fn writes_and_refusals_are_in_the_audit_log_without_secrets() {
         .lines()
         .filter(|line| line.contains(" audit: "))
         .collect();
-    let place = "method=\"DELETE\" path=\"/api/lockstep/v1/gateways\"";
+    let place = "method=\"DELETE\" path=\"/api/lockstep/v1/gateways/nobody\"";
     let remote = "remote=\"127.0.0.1\"";
     for (line, expected) in lines.iter().zip([
         format!(

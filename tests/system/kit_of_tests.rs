@@ -244,6 +244,15 @@ impl Running {
     }
 }
 
+/// Reads "… listens on URL" and returns the URLs of the line.
+pub async fn listening(running: &mut Running) -> Vec<String> {
+    let line = running.line("listens on").await;
+    line.split([' ', ','])
+        .filter(|word| word.starts_with("http"))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// `lockstep up` with ports of its own.
 pub struct Up {
     pub directory: TempDir,

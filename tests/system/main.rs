@@ -20,6 +20,7 @@ mod kit_of_tests;
 mod label_log;
 mod many_gateways;
 mod nodes;
+mod operator;
 mod processes;
 mod publish;
 mod serving;

@@ -255,7 +255,7 @@ async fn instances_side_by_side_answer_alike() {
         reply,
         serde_json::json!({"status": "REGISTERED", "gatewayId": "g/1"})
     );
-    let url = format!("{}/api/lockstep/v1/overview", nodes.manager_url);
+    let url = format!("{}/api/lockstep/v1/gateways", nodes.manager_url);
     let gateways = nodes.client_of("viewer").get(url).send().await.unwrap();
     assert!(gateways.text().await.unwrap().contains("\"g/1\""));
     second.kill_now().await;

@@ -1,16 +1,7 @@
 //! The three programs as processes of their own.
 
-use super::kit_of_tests::{Running, answering_dto, client, eventually, free_ports, run};
+use super::kit_of_tests::{Running, answering_dto, client, eventually, free_ports, listening, run};
 use kit::credentials::Credentials;
-
-/// Reads "… listens on URL" and returns the URLs of the line.
-async fn urls(running: &mut Running) -> Vec<String> {
-    let line = running.line("listens on").await;
-    line.split([' ', ','])
-        .filter(|word| word.starts_with("http"))
-        .map(str::to_owned)
-        .collect()
-}
 
 async fn get(client: &reqwest::Client, url: &str) -> Option<(u16, String)> {
     let answer = client.get(url).send().await.ok()?;
@@ -23,15 +14,15 @@ async fn saver_traffic_manager_and_gateway_work_as_separate_processes() {
     let conf = free_ports(directory.path(), "");
     let conf = conf.to_str().unwrap();
     let mut saver = Running::start("publisher-saver", &["serve", "--conf", conf]);
-    let saver_url = urls(&mut saver).await.remove(0);
+    let saver_url = listening(&mut saver).await.remove(0);
     let mut manager = Running::start("traffic-manager", &["--conf", conf]);
-    let manager_url = urls(&mut manager).await.remove(0);
+    let manager_url = listening(&mut manager).await.remove(0);
     let gateway_conf = directory.path().join("gateway.toml");
     let gateway_text = std::fs::read_to_string(conf).unwrap()
         + &format!("\n[apim.event_hub]\nservice_url = \"{manager_url}/services/\"\n");
     std::fs::write(&gateway_conf, gateway_text).unwrap();
     let mut gateway = Running::start("gateway-agent", &["--conf", gateway_conf.to_str().unwrap()]);
-    let gateway_urls = urls(&mut gateway).await;
+    let gateway_urls = listening(&mut gateway).await;
 
     let data = directory.path().join("data");
     let authority = data.join("tls/ca.pem");
@@ -150,7 +141,7 @@ async fn a_gateway_in_sync_mode_says_what_is_missing_until_its_logs_are_applied(
     );
     let conf = free_ports(directory.path(), &more);
     let mut gateway = Running::start("gateway-agent", &["--conf", conf.to_str().unwrap()]);
-    let urls = urls(&mut gateway).await;
+    let urls = listening(&mut gateway).await;
     let client = client(directory.path(), &Credentials::none());
     let ready = format!("{}/readyz", urls[2]);
     let (status, body) = get(&client, &ready).await.unwrap();

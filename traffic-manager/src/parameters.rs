@@ -1,6 +1,7 @@
 //! Query parameters, with errors that name them.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use actix_web::HttpRequest;
@@ -65,6 +66,37 @@ impl Parameters {
         }
     }
 
+    /// A number between two, both included.
+    pub(crate) fn between(
+        &self,
+        name: &str,
+        range: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, Problem> {
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        let number: Option<u64> = self.parsed(name, &expected)?;
+        match number {
+            Some(found) if !range.contains(&found) => {
+                Err(bad(name, format!("\"{found}\" is not {expected}")))
+            }
+            number => Ok(number),
+        }
+    }
+
+    /// Sees to it that there are no others, so that a misspelled one is not passed over.
+    pub(crate) fn only(&self, names: &[&str]) -> Result<(), Problem> {
+        let other = self
+            .0
+            .iter()
+            .find(|(key, _)| !names.contains(&key.as_str()));
+        other.map_or(Ok(()), |(key, _)| {
+            let names = names.join(", ");
+            Err(bad(
+                key,
+                format!("is no parameter of this resource; it has {names}"),
+            ))
+        })
+    }
+
     pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
         Ok(self.parsed(name, "true or false")?.unwrap_or(false))
     }
@@ -126,6 +158,16 @@ mod tests {
         assert!(of("f=true").flag("f").unwrap());
         assert!(
             detail(of("l=").label("l").unwrap_err()).starts_with("l: a label must not be empty")
+        );
+        for value in ["0", "11", "x", ""] {
+            let problem = of(&format!("n={value}")).between("n", 1..=10).unwrap_err();
+            let expected = format!("n: \"{value}\" is not a whole number from 1 to 10");
+            assert_eq!(detail(problem), expected);
+        }
+        assert_eq!(of("n=10").between("n", 1..=10).unwrap(), Some(10));
+        assert_eq!(
+            detail(of("a=1&lable=x").only(&["a", "label"]).unwrap_err()),
+            "lable: is no parameter of this resource; it has a, label"
         );
         assert_eq!(of("l=a,b").list("l").unwrap(), Some(vec!["a", "b"]));
     }

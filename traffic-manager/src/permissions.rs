@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use actix_web::http::StatusCode;
-use artifact::{Label, Overview};
+use artifact::{Instruction, Label};
 use kit::access::Caller;
 use kit::problem::Problem;
+use store::Snapshot;
 
 /// What a caller may not do although it has the role.
 pub(crate) fn forbidden(code: &str, detail: impl Into<String>) -> Problem {
@@ -47,21 +48,131 @@ pub(crate) fn speaks_for(caller: &Caller, gateway_id: &str) -> Result<(), Proble
     Err(forbidden("gateway-not-allowed", detail))
 }
 
-/// Leaves of an overview what the caller may read.
-pub(crate) fn readable(caller: &Caller, overview: &mut Overview) {
-    let reads = |labels: &[Label]| {
-        let mut labels = labels.iter().map(Label::as_str);
-        caller.labels.is_empty() || labels.any(|label| caller.may_read_label(label))
-    };
-    overview.gateways.retain(|gateway| reads(&gateway.labels));
-    let known: HashSet<&str> = overview
-        .gateways
-        .iter()
-        .map(|gateway| gateway.gateway_id.as_str())
-        .collect();
-    overview.apis.retain_mut(|api| {
-        api.gateways
-            .retain(|status| known.contains(status.gateway_id.as_str()));
-        caller.may_read_tenant(&api.tenant_domain) && reads(&api.labels)
+/// Whether the caller reads what goes by one of these labels.
+pub(crate) fn reads_any<'a>(caller: &Caller, labels: impl IntoIterator<Item = &'a Label>) -> bool {
+    let mut labels = labels.into_iter();
+    caller.labels.is_empty() || labels.any(|label| caller.may_read_label(label.as_str()))
+}
+
+/// Leaves of APIs and gateways what the caller may read.
+pub(crate) fn readable(caller: &Caller, rows: &mut Snapshot) {
+    let Snapshot {
+        apis,
+        labels,
+        gateways,
+        deployments,
+    } = rows;
+    gateways.retain(|gateway| reads_any(caller, &gateway.labels));
+    let known: HashSet<&str> = gateways.iter().map(|row| row.gateway_id.as_str()).collect();
+    deployments.retain(|row| known.contains(row.gateway_id.as_str()));
+    apis.retain(|api| {
+        let published = labels
+            .iter()
+            .filter(|row| row.api_id == api.api_id && row.instruction == Instruction::Publish);
+        caller.may_read_tenant(&api.tenant_domain)
+            && reads_any(caller, published.map(|row| &row.label))
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use artifact::{DeploymentState, Digest};
+    use kit::access::Roles;
+    use store::{ApiRow, DeploymentRow, GatewayRow, LabelRow};
+
+    use super::*;
+
+    fn api(id: &str, tenant: &str) -> ApiRow {
+        ApiRow {
+            api_id: id.into(),
+            name: id.into(),
+            version: "1".into(),
+            tenant_domain: tenant.into(),
+            context: String::new(),
+            instruction: Instruction::Publish,
+            revision: 1,
+            digest: Digest::of(b"x"),
+            saved: 0,
+            announced: None,
+        }
+    }
+
+    fn entry(api: &str, label: &str, instruction: Instruction) -> LabelRow {
+        LabelRow {
+            label: Label::parse(label).unwrap(),
+            api_id: api.into(),
+            seq: 1,
+            instruction,
+            revision: 1,
+            digest: Digest::of(b"x"),
+        }
+    }
+
+    fn gateway(id: &str, labels: &[&str]) -> GatewayRow {
+        let labels = labels.iter().map(|name| Label::parse(*name).unwrap());
+        GatewayRow {
+            gateway_id: id.into(),
+            labels: labels.collect(),
+            urls: Vec::new(),
+            tenants: Vec::new(),
+            properties: serde_json::Map::new(),
+            applied: BTreeMap::new(),
+            registered: 0,
+            last_seen: 0,
+        }
+    }
+
+    fn deployment(gateway: &str) -> DeploymentRow {
+        DeploymentRow {
+            gateway_id: gateway.into(),
+            api_id: "a".into(),
+            revision: 1,
+            received: Digest::of(b"x"),
+            deployed: None,
+            state: DeploymentState::Deployed,
+            reason: None,
+            since: 0,
+        }
+    }
+
+    /// Ids of the APIs, gateways and deployments that a caller with these limits reads.
+    fn read(labels: &[&str], tenants: &[&str]) -> (Vec<String>, Vec<String>, usize) {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let caller = Caller {
+            name: "u".into(),
+            roles: Roles::default(),
+            gateway_id: None,
+            labels: owned(labels),
+            tenants: owned(tenants),
+        };
+        let mut rows = Snapshot {
+            apis: vec![api("a", "one"), api("b", "two"), api("c", "one")],
+            labels: vec![
+                entry("a", "L1", Instruction::Publish),
+                entry("b", "L1", Instruction::Publish),
+                entry("c", "L1", Instruction::Remove),
+                entry("c", "L2", Instruction::Publish),
+            ],
+            gateways: vec![gateway("g", &["L1", "L2"]), gateway("h", &["L2"])],
+            deployments: vec![deployment("g"), deployment("h")],
+        };
+        readable(&caller, &mut rows);
+        let apis = rows.apis.into_iter().map(|api| api.api_id).collect();
+        let gateways = rows.gateways.into_iter().map(|row| row.gateway_id);
+        (apis, gateways.collect(), rows.deployments.len())
+    }
+
+    #[test]
+    fn a_caller_reads_what_its_labels_and_tenants_let_it() {
+        let ids = |ids: &[&str]| -> Vec<String> { ids.iter().map(|id| (*id).into()).collect() };
+        let all = (ids(&["a", "b", "c"]), ids(&["g", "h"]), 2);
+        assert_eq!(read(&[], &[]), all);
+        assert_eq!(read(&["L1"], &[]), (ids(&["a", "b"]), ids(&["g"]), 1));
+        assert_eq!(read(&["L2"], &[]), (ids(&["c"]), ids(&["g", "h"]), 2));
+        assert_eq!(read(&[], &["one"]).0, ids(&["a", "c"]));
+        assert_eq!(read(&["L1"], &["one"]).0, ids(&["a"]));
+        assert_eq!(read(&["L9"], &[]), (Vec::new(), Vec::new(), 0));
+    }
 }

@@ -10,7 +10,7 @@ use artifact::{
     GatewayNoticeReply, NoticeKind, NoticesReply,
 };
 use store::{DeploymentRow, GatewayRow, Said, Store, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Notices that wait to be written at most; who comes then is told to come again.
 const WAITING: usize = 4096;
@@ -30,6 +30,8 @@ pub(crate) enum RegistryError {
 #[derive(Clone, Debug)]
 pub(crate) struct Registry {
     queue: mpsc::Sender<Waiting>,
+    /// Told whenever something was written.
+    written: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -47,8 +49,14 @@ enum Notice {
 impl Registry {
     pub(crate) fn new(store: Store) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(write(store, waiting));
-        Self { queue }
+        let written = watch::Sender::new(());
+        tokio::spawn(write(store, waiting, written.clone()));
+        Self { queue, written }
+    }
+
+    /// A receiver that is woken when this instance has written what gateways said.
+    pub(crate) fn written(&self) -> watch::Receiver<()> {
+        self.written.subscribe()
     }
 
     /// Records a registration or heartbeat; forgets a gateway that ends.
@@ -99,7 +107,7 @@ impl Registry {
 }
 
 /// Writes what waits, again and again.
-async fn write(store: Store, mut waiting: mpsc::Receiver<Waiting>) {
+async fn write(store: Store, mut waiting: mpsc::Receiver<Waiting>, told: watch::Sender<()>) {
     while let Some(first) = waiting.recv().await {
         let mut said = Said::default();
         let mut answers = Vec::new();
@@ -118,6 +126,7 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<Waiting>) {
         if let Err(error) = &result {
             tracing::warn!(%error, notices = answers.len(), "what gateways said cannot be written");
         }
+        told.send_replace(());
         let result = result.map_err(|error| RegistryError::Store(Arc::new(error)));
         for answer in answers {
             let _ = answer.send(result.clone());

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use artifact::{
-    ApiOverview, DeploymentState, DeploymentStatus, Digest, GatewayOverview, GatewayStatus,
-    Instruction, Label, Overview,
+    ApiOverview, DeploymentState, DeploymentStatus, GatewayOverview, GatewayStatus, Instruction,
+    Label, Overview,
 };
 use store::{ApiRow, DeploymentRow, GatewayRow, LabelRow, Snapshot};
 
@@ -25,7 +25,7 @@ pub fn overview(rows: &Snapshot, now: i64, expiry: i64) -> Overview {
         .iter()
         .map(|row| ((row.gateway_id.as_str(), row.api_id.as_str()), row))
         .collect();
-    let online = |gateway: &GatewayRow| now - gateway.last_seen <= expiry;
+    let online = |gateway: &GatewayRow| online(gateway, now, expiry);
     let overview_of = |api: &ApiRow| {
         let rows = by_api
             .get(api.api_id.as_str())
@@ -49,15 +49,9 @@ pub fn overview(rows: &Snapshot, now: i64, expiry: i64) -> Overview {
             gateways: gateways
                 .iter()
                 .filter_map(|gateway| {
-                    let (instruction, desired) = desired(rows, &gateway.labels)?;
+                    let desired = desired(rows, &gateway.labels)?;
                     let row = said.get(&(gateway.gateway_id.as_str(), api.api_id.as_str()));
-                    Some(status(
-                        gateway,
-                        row.copied(),
-                        instruction,
-                        desired,
-                        online(gateway),
-                    ))
+                    Some(status(gateway, row.copied(), desired, online(gateway)))
                 })
                 .collect(),
         }
@@ -65,49 +59,58 @@ pub fn overview(rows: &Snapshot, now: i64, expiry: i64) -> Overview {
     Overview {
         gateways: gateways
             .iter()
-            .map(|gateway| GatewayOverview {
-                gateway_id: gateway.gateway_id.clone(),
-                labels: gateway.labels.clone(),
-                urls: gateway.urls.clone(),
-                status: if online(gateway) {
-                    GatewayStatus::Online
-                } else {
-                    GatewayStatus::Offline
-                },
-                registered: gateway.registered,
-                last_seen: gateway.last_seen,
-            })
+            .map(|row| gateway(row, online(row)))
             .collect(),
         apis: apis.iter().map(overview_of).collect(),
     }
 }
 
+/// Whether a gateway has sent a heartbeat within the expiry time.
+pub(crate) fn online(gateway: &GatewayRow, now: i64, expiry: i64) -> bool {
+    now - gateway.last_seen <= expiry
+}
+
+pub(crate) fn gateway(row: &GatewayRow, online: bool) -> GatewayOverview {
+    GatewayOverview {
+        gateway_id: row.gateway_id.clone(),
+        labels: row.labels.clone(),
+        urls: row.urls.clone(),
+        status: if online {
+            GatewayStatus::Online
+        } else {
+            GatewayStatus::Offline
+        },
+        registered: row.registered,
+        last_seen: row.last_seen,
+    }
+}
+
 /// What a gateway with these labels should run of an API: the newest Publish of any of them, a
 /// Remove only when no label has it any more; nothing when none of them ever had it.
-fn desired(rows: &[&LabelRow], labels: &[Label]) -> Option<(Instruction, Digest)> {
+pub(crate) fn desired<'a>(rows: &[&'a LabelRow], labels: &[Label]) -> Option<&'a LabelRow> {
     let carried = || rows.iter().filter(|row| labels.contains(&row.label));
     let newest = |instruction| {
         carried()
             .filter(|row| row.instruction == instruction)
             .max_by_key(|row| row.revision)
-            .map(|row| (instruction, row.digest))
+            .copied()
     };
     newest(Instruction::Publish).or_else(|| newest(Instruction::Remove))
 }
 
-fn status(
+/// How an API stands on a gateway that should have done `desired`.
+pub(crate) fn status(
     gateway: &GatewayRow,
     said: Option<&DeploymentRow>,
-    instruction: Instruction,
-    desired: Digest,
+    desired: &LabelRow,
     online: bool,
 ) -> DeploymentStatus {
     let current = said.filter(|row| {
-        let fits = match instruction {
+        let fits = match desired.instruction {
             Instruction::Publish => row.state != DeploymentState::Undeployed,
             Instruction::Remove => row.state == DeploymentState::Undeployed,
         };
-        row.received == desired && fits
+        row.received == desired.digest && fits
     });
     let reason = match (current, online) {
         (Some(row), _) => row.reason.clone(),
@@ -117,7 +120,7 @@ fn status(
     DeploymentStatus {
         gateway_id: gateway.gateway_id.clone(),
         state: current.map_or(DeploymentState::Pending, |row| row.state),
-        desired,
+        desired: desired.digest,
         received: said.map(|row| row.received),
         deployed: said.and_then(|row| row.deployed),
         reason,
@@ -128,6 +131,8 @@ fn status(
 
 #[cfg(test)]
 mod tests {
+    use artifact::Digest;
+
     use super::*;
 
     fn label(name: &str) -> Label {

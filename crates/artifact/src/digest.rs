@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 /// SHA-256 over the stored bytes of one revision, written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
 pub struct Digest([u8; 32]);
 
 /// A text is not a digest.

@@ -12,6 +12,7 @@ pub const DEFAULT_LABEL: &str = "Production and Sandbox";
 /// Matches `GATEWAY_LABEL varchar(255)` of `AM_GW_API_ARTIFACTS`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
 pub struct Label(String);
 
 /// Why a text is not a label.

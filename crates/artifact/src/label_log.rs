@@ -7,6 +7,7 @@ use crate::{Digest, DigestError, SavedTo};
 
 /// What a gateway has to do with an API. The strings are those of `GATEWAY_INSTRUCTION`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Instruction {
     Publish,
     Remove,

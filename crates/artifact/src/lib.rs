@@ -7,6 +7,8 @@ pub mod gson;
 mod label;
 mod label_digest;
 mod label_log;
+mod masked;
+mod operator;
 mod publish;
 mod status;
 
@@ -17,6 +19,10 @@ pub use gateway_api::{
 pub use label::{DEFAULT_LABEL, Label, LabelError};
 pub use label_digest::LabelDigest;
 pub use label_log::{Announcement, Instruction, LabelLogEntry, LogLine, LogLineError};
+pub use operator::{
+    Conclusion, Convergence, Explanation, GatewayDetail, LabelOverview, Page, RevisionDetail,
+    RevisionOverview, Rollout, Share, Step, StepName,
+};
 pub use publish::{
     ArtifactResult, Finding, Outcome, PublishItem, PublishReport, PublishRequest, RemoveReport,
     SavedTo, Severity,

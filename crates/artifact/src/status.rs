@@ -103,6 +103,7 @@ pub enum DeploymentAction {
 /// How one API stands on one gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum DeploymentState {
     /// Compiled, swapped into the route table and answering requests.
     Deployed,
@@ -144,6 +145,7 @@ impl DeploymentState {
 /// Truth per gateway and API: what it should run, what it got, what it runs, and why they differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeploymentStatus {
     pub gateway_id: String,
     pub state: DeploymentState,
@@ -160,6 +162,7 @@ pub struct DeploymentStatus {
 /// One API of the store with the status of every gateway that carries one of its labels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ApiOverview {
     pub api_id: String,
     pub name: String,
@@ -189,6 +192,7 @@ impl ApiOverview {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum GatewayStatus {
     Online,
     /// No heartbeat within the expiry time; what it runs is what it last said.
@@ -197,6 +201,7 @@ pub enum GatewayStatus {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GatewayOverview {
     pub gateway_id: String,
     pub labels: Vec<Label>,
@@ -206,7 +211,7 @@ pub struct GatewayOverview {
     pub last_seen: i64,
 }
 
-/// Answer of `GET /api/lockstep/v1/overview`.
+/// All APIs and all gateways.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overview {
     pub gateways: Vec<GatewayOverview>,

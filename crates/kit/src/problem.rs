@@ -12,6 +12,7 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// What went wrong, for the client to read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     pub status: u16,
     /// Stable, for programs: `api-not-found`.

@@ -45,7 +45,7 @@ pub use label_log::{LabelLogs, LogRow, Wanted};
 pub use outbox::OutboxRow;
 pub use save::{Save, SaveMode, SaveOutcome};
 pub use schema::{SCHEMA_VERSION, SchemaStatus};
-pub use truth::{ApiRow, LabelRow, RevisionRow, Snapshot, Which};
+pub use truth::{ApiRow, Filter, LabelRow, RevisionRow, Snapshot, Which};
 
 use tx::Tx;
 

@@ -203,6 +203,16 @@ pub(crate) const APIS_BEHIND: &str = apis!(
      (SELECT b.TENANT_DOMAIN, b.API_NAME, b.API_VERSION, b.API_ID FROM LS_API b WHERE b.API_ID = ?) \
      ORDER BY a.TENANT_DOMAIN, a.API_NAME, a.API_VERSION, a.API_ID LIMIT ?"
 );
+/// Those of a name, of a tenant, published to a label; an empty text is any. Behind the one with an
+/// id, from the start without one.
+pub(crate) const APIS_MATCHING: &str = apis!(
+    "WHERE (? = '' OR a.API_NAME = ?) AND (? = '' OR a.TENANT_DOMAIN = ?) \
+     AND (? = '' OR EXISTS (SELECT 1 FROM LS_LABEL_LOG l WHERE l.DC = ? AND l.GATEWAY_LABEL = ? \
+     AND l.API_ID = a.API_ID AND l.INSTRUCTION = 'Publish')) \
+     AND (? = '' OR (a.TENANT_DOMAIN, a.API_NAME, a.API_VERSION, a.API_ID) > \
+     (SELECT b.TENANT_DOMAIN, b.API_NAME, b.API_VERSION, b.API_ID FROM LS_API b WHERE b.API_ID = ?)) \
+     ORDER BY a.TENANT_DOMAIN, a.API_NAME, a.API_VERSION, a.API_ID LIMIT ?"
+);
 pub(crate) const REVISIONS: &str = "SELECT REVISION, INSTRUCTION, DIGEST, LENGTH(ARTIFACT), SAVED \
      FROM LS_REVISION WHERE API_ID = ? ORDER BY REVISION DESC";
 pub(crate) const API_COUNT: &str = "SELECT COUNT(*) FROM LS_API";

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use crate::gateways::{deployment, gateways};
 use crate::label_log::{digest, instruction, label, unsigned};
-use crate::tx::Tx;
+use crate::tx::{Arg, Tx};
 use crate::{DeploymentRow, GatewayRow, Store, StoreError, sql};
 
 /// The newest state of an API.
@@ -52,6 +52,17 @@ pub enum Which<'a> {
     /// In the order of tenant, name, version and id: so many behind the one with this id.
     Behind(Option<&'a str>, u32),
     These(&'a [&'a str]),
+    /// In the same order: so many of those that match, behind the one with this id.
+    Matching(Filter<'a>, Option<&'a str>, u32),
+}
+
+/// Which APIs match; what is empty matches all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter<'a> {
+    pub name: &'a str,
+    pub tenant_domain: &'a str,
+    /// The API is published to it.
+    pub label: &'a str,
 }
 
 /// APIs with all that concerns them, as one snapshot.
@@ -70,10 +81,12 @@ impl Store {
     pub async fn snapshot(&self, which: Which<'_>) -> Result<Snapshot, StoreError> {
         let work = async {
             let mut tx = self.begin_read().await?;
-            let apis = apis(&mut tx, which).await?;
+            let apis = apis(&mut tx, &self.dc, which).await?;
             let ids: Vec<&str> = match which {
                 Which::These(ids) => ids.to_vec(),
-                Which::Behind(..) => apis.iter().map(|api| api.api_id.as_str()).collect(),
+                Which::Behind(..) | Which::Matching(..) => {
+                    apis.iter().map(|api| api.api_id.as_str()).collect()
+                }
             };
             let dc = [self.dc.as_str().into()];
             let labels = tx.fetch_in(sql::LABELS_OF_APIS, &dc, &ids).await?;
@@ -121,7 +134,7 @@ impl Store {
     }
 }
 
-async fn apis(tx: &mut Tx, which: Which<'_>) -> Result<Vec<ApiRow>, StoreError> {
+async fn apis(tx: &mut Tx, dc: &str, which: Which<'_>) -> Result<Vec<ApiRow>, StoreError> {
     let rows = match which {
         Which::These(ids) => tx.fetch_in(sql::APIS_THESE, &[], ids).await?,
         Which::Behind(None, limit) => {
@@ -131,6 +144,23 @@ async fn apis(tx: &mut Tx, which: Which<'_>) -> Result<Vec<ApiRow>, StoreError> 
         Which::Behind(Some(api_id), limit) => {
             let args = [api_id.into(), i64::from(limit).into()];
             tx.fetch(sql::APIS_BEHIND, &args).await?
+        }
+        Which::Matching(filter, behind, limit) => {
+            let behind = behind.unwrap_or_default();
+            let texts = [
+                filter.name,
+                filter.name,
+                filter.tenant_domain,
+                filter.tenant_domain,
+                filter.label,
+                dc,
+                filter.label,
+                behind,
+                behind,
+            ];
+            let mut args: Vec<Arg<'_>> = texts.into_iter().map(Arg::from).collect();
+            args.push(i64::from(limit).into());
+            tx.fetch(sql::APIS_MATCHING, &args).await?
         }
     };
     rows.iter().map(api).collect()

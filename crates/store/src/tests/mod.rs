@@ -110,6 +110,7 @@ suite! {
     read::what_has_come_since_is_read_of_all_labels_at_once,
     read::artifacts_come_in_the_order_asked_for,
     read::apis_are_read_page_by_page,
+    read::apis_that_match_are_read_page_by_page,
     read::the_database_tells_of_growth_where_it_can,
     read::a_status_about_an_older_revision_changes_nothing,
     read::a_gateway_that_registers_again_says_anew_what_it_runs,

@@ -3,6 +3,7 @@
 use artifact::Digest;
 
 use super::*;
+use crate::Filter;
 
 pub(super) async fn the_log_gives_back_the_bytes_that_were_saved(fixture: &Fixture) {
     let store = &fixture.store;
@@ -76,6 +77,44 @@ pub(super) async fn apis_are_read_page_by_page(fixture: &Fixture) {
     let revisions = store.revisions("id-a").await.unwrap();
     assert_eq!((revisions.len(), revisions[0].revision), (1, 1));
     assert!(store.revisions("nobody's").await.unwrap().is_empty());
+}
+
+pub(super) async fn apis_that_match_are_read_page_by_page(fixture: &Fixture) {
+    let store = &fixture.store;
+    for (name, version, label) in [("a", "1", "L1"), ("b", "2", "L2"), ("b", "1", "L1")] {
+        saved(store, save(&format!("{name}{version}"), version, &[label])).await;
+    }
+    let names = async |filter: Filter<'_>, behind: Option<&str>, limit: u32| {
+        let which = Which::Matching(filter, behind, limit);
+        let apis = store.snapshot(which).await.unwrap().apis;
+        apis.into_iter().map(|api| api.name).collect::<Vec<_>>()
+    };
+    let all = Filter::default();
+    assert_eq!(names(all, None, 9).await, ["a1", "b1", "b2"]);
+    assert_eq!(names(all, Some("id-a1"), 1).await, ["b1"]);
+    let label = Filter { label: "L1", ..all };
+    assert_eq!(names(label, None, 9).await, ["a1", "b1"]);
+    assert_eq!(names(label, Some("id-a1"), 9).await, ["b1"]);
+    let name = Filter { name: "b2", ..all };
+    assert_eq!(names(name, None, 9).await, ["b2"]);
+    assert!(
+        names(
+            Filter {
+                label: "L1",
+                ..name
+            },
+            None,
+            9
+        )
+        .await
+        .is_empty()
+    );
+    let tenant = |tenant_domain| Filter {
+        tenant_domain,
+        ..all
+    };
+    assert_eq!(names(tenant("carbon.super"), None, 9).await.len(), 3);
+    assert!(names(tenant("nobody's"), None, 9).await.is_empty());
 }
 
 pub(super) async fn the_database_tells_of_growth_where_it_can(fixture: &Fixture) {

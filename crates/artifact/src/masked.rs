@@ -1,0 +1,514 @@
+//! An artifact as it may be shown: without its secrets. Pure.
+//!
+//! It rather masks too much. A value goes when its name, the name of its element or a `name` beside
+//! it sounds like a secret, when it mentions one itself, when it holds an address with credentials,
+//! and when it repeats a password of the artifact. XML that cannot be read goes as a whole.
+
+use quick_xml::escape::{escape, unescape};
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, Writer};
+use serde_json::Value;
+
+use crate::{Artifact, Content};
+
+/// What stands where a secret was.
+const MASK: &str = "********";
+/// Shorter passwords are not looked for elsewhere: they are parts of ordinary words.
+const LEAST: usize = 4;
+
+/// Parts of names, without case and punctuation, of things that are secret.
+const SECRET_NAMES: &[&str] = &[
+    "auth",
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "credential",
+    "cookie",
+    "jwt",
+    "signature",
+    "apikey",
+    "passphrase",
+    "private",
+    "security",
+];
+/// Parts of texts, without case, that stand beside a secret.
+const SECRET_TEXTS: &[&str] = &[
+    "basic ",
+    "bearer ",
+    "password",
+    "passwd",
+    "pwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "api-key",
+    "api_key",
+    "authorization",
+    "credential",
+    "private key",
+    "-----begin",
+];
+/// Attributes that name their element, so that it can be seen what was masked.
+const NAMING: &[&str] = &["name", "key", "id", "scope", "type", "action"];
+
+impl Artifact {
+    /// The artifact with every secret replaced by asterisks: passwords, certificates, and what
+    /// looks like a secret in its definitions and other members.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        let credentials = self.credentials_to_be_add.iter();
+        let known: Vec<&str> = credentials
+            .map(|credential| credential.password.as_str())
+            .filter(|password| password.len() >= LEAST)
+            .collect();
+        let mask = Mask { known };
+        let mut masked = self.clone();
+        for credential in &mut masked.credentials_to_be_add {
+            MASK.clone_into(&mut credential.password);
+        }
+        for certificate in &mut masked.client_certificates_to_be_add {
+            MASK.clone_into(&mut certificate.content);
+        }
+        for definition in [
+            &mut masked.api_definition,
+            &mut masked.default_api_definition,
+        ] {
+            *definition = definition.take().map(|text| mask.definition(&text));
+        }
+        for contents in [
+            &mut masked.sequence_to_be_add,
+            &mut masked.local_entries_to_be_add,
+            &mut masked.endpoint_entries_to_be_add,
+        ] {
+            for Content { name, content } in contents {
+                *content = if is_secret_name(name) {
+                    MASK.to_owned()
+                } else {
+                    mask.definition(content)
+                };
+            }
+        }
+        for (name, value) in &mut masked.other {
+            mask.member(name, value);
+        }
+        masked
+    }
+}
+
+/// What is secret in one artifact.
+struct Mask<'a> {
+    /// Passwords that the artifact itself names as such.
+    known: Vec<&'a str>,
+}
+
+/// An open element.
+#[derive(Clone, Copy, Default)]
+struct Open {
+    /// Its texts are secret, and all that stands in it.
+    secret: bool,
+}
+
+impl Mask<'_> {
+    fn member(&self, name: &str, value: &mut Value) {
+        if is_secret_name(name) && !value.is_null() {
+            *value = Value::String(MASK.to_owned());
+            return;
+        }
+        match value {
+            Value::String(text) => *text = self.definition(text),
+            // What is called a name and what is called a value may stand beside each other.
+            Value::Array(items) => items.iter_mut().for_each(|item| self.member("", item)),
+            Value::Object(members) => {
+                let named = members.values().any(|value| {
+                    let text = value.as_str();
+                    text.is_some_and(|text| text.len() < 100 && is_secret_name(text))
+                });
+                for (name, value) in members {
+                    let naming = NAMING.contains(&name.as_str());
+                    if named && !naming && !value.is_null() {
+                        *value = Value::String(MASK.to_owned());
+                    } else {
+                        self.member(name, value);
+                    }
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// XML, or a plain text.
+    fn definition(&self, text: &str) -> String {
+        if !text.contains('<') {
+            return self.value(text);
+        }
+        self.xml(text).unwrap_or_else(|| MASK.to_owned())
+    }
+
+    /// `None` where it cannot be read.
+    fn xml(&self, text: &str) -> Option<String> {
+        let mut reader = Reader::from_str(text);
+        reader.config_mut().check_end_names = true;
+        let mut writer = Writer::new(Vec::new());
+        let mut open: Vec<Open> = vec![Open::default()];
+        // A text comes in pieces: characters, references, CDATA.
+        let mut run: Option<String> = None;
+        loop {
+            let event = reader.read_event().ok()?;
+            match event {
+                Event::Text(piece) => run.get_or_insert_default().push_str(&piece.xml10_content()),
+                Event::CData(piece) => run.get_or_insert_default().push_str(&piece.xml10_content()),
+                Event::GeneralRef(reference) => {
+                    let name = reference.xml10_content();
+                    let resolved = format!("&{name};");
+                    let resolved = unescape(&resolved).ok()?;
+                    run.get_or_insert_default().push_str(&resolved);
+                }
+                // What is said in them is for nobody who reads this.
+                Event::Comment(_) | Event::PI(_) => {}
+                Event::DocType(_) => return None,
+                event => {
+                    if let Some(text) = run.take() {
+                        self.text(&text, &mut open, &mut writer)?;
+                    }
+                    match event {
+                        Event::Start(tag) => {
+                            let inside = self.tag(&tag, *open.last()?, &mut writer, false)?;
+                            open.push(inside);
+                        }
+                        Event::Empty(tag) => {
+                            self.tag(&tag, *open.last()?, &mut writer, true)?;
+                        }
+                        Event::End(_) if open.len() < 2 => return None,
+                        Event::Eof if open.len() > 1 => return None,
+                        Event::Eof => break,
+                        event => {
+                            if matches!(event, Event::End(_)) {
+                                open.pop();
+                            }
+                            writer.write_event(event).ok()?;
+                        }
+                    }
+                }
+            }
+        }
+        String::from_utf8(writer.into_inner()).ok()
+    }
+
+    /// Writes a text. One that mentions a secret makes what follows beside its element secret:
+    /// `<name>password</name><value>…</value>`.
+    fn text(&self, text: &str, open: &mut [Open], out: &mut Writer<Vec<u8>>) -> Option<()> {
+        let here = open.last()?.secret;
+        let blank = text.trim().is_empty();
+        let masked = if here && !blank {
+            MASK.to_owned()
+        } else {
+            self.value(text)
+        };
+        if let [.., parent, _] = open
+            && (masked != text || text.len() < 100 && is_secret_name(text))
+            && !blank
+        {
+            parent.secret = true;
+        }
+        let written = quick_xml::events::BytesText::from_escaped(escape(&masked));
+        out.write_event(Event::Text(written)).ok()
+    }
+
+    /// Writes a tag with its attributes; what stands in the element is as secret as is returned.
+    fn tag(
+        &self,
+        tag: &BytesStart<'_>,
+        outside: Open,
+        out: &mut Writer<Vec<u8>>,
+        empty: bool,
+    ) -> Option<Open> {
+        let mut attributes = Vec::new();
+        for attribute in tag.attributes() {
+            let attribute = attribute.ok()?;
+            let value = unescape(&attribute.value).ok()?.into_owned();
+            attributes.push((attribute.key.as_ref().to_owned(), value));
+        }
+        let named = attributes
+            .iter()
+            .any(|(key, value)| NAMING.contains(&local(key)) && is_secret_name(value));
+        let element = is_secret_name(tag.local_name().as_ref());
+        let inside = Open {
+            secret: outside.secret || named || element,
+        };
+        let mut written = BytesStart::new(tag.name().as_ref().to_owned());
+        for (key, value) in attributes {
+            let declares = key == "xmlns" || key.starts_with("xmlns:");
+            // A name stays where it says what was masked; elsewhere it is a value like others.
+            let naming = NAMING.contains(&local(&key)) && !outside.secret;
+            let shown = if declares || naming {
+                self.known_or_address(&value)
+            } else if inside.secret || is_secret_name(&key) {
+                MASK.to_owned()
+            } else {
+                self.value(&value)
+            };
+            written.push_attribute((key.as_str(), shown.as_str()));
+        }
+        let event = if empty {
+            Event::Empty(written)
+        } else {
+            Event::Start(written)
+        };
+        out.write_event(event).ok()?;
+        Some(inside)
+    }
+
+    /// A text that has no name.
+    fn value(&self, text: &str) -> String {
+        let lower = text.to_lowercase();
+        if SECRET_TEXTS.iter().any(|part| lower.contains(part)) {
+            return MASK.to_owned();
+        }
+        self.known_or_address(text)
+    }
+
+    fn known_or_address(&self, text: &str) -> String {
+        if self.known.iter().any(|secret| text.contains(secret)) {
+            return MASK.to_owned();
+        }
+        without_user(text)
+    }
+}
+
+/// Masks `user:password@` of addresses: all between `://` and the last `@` of the word.
+fn without_user(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        shown.push_str(before);
+        shown.push_str("://");
+        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>');
+        let word = after.find(ends).unwrap_or(after.len());
+        let (word, behind) = after.split_at(word);
+        match word.rfind('@') {
+            Some(at) => {
+                shown.push_str(MASK);
+                // The word may hold another address behind it.
+                rest = &after[at..];
+            }
+            None => {
+                shown.push_str(word);
+                rest = behind;
+            }
+        }
+    }
+    shown.push_str(rest);
+    shown
+}
+
+fn local(name: &str) -> &str {
+    name.rsplit_once(':').map_or(name, |(_, local)| local)
+}
+
+fn is_secret_name(name: &str) -> bool {
+    let letters = name.chars().filter(|c| c.is_alphanumeric());
+    let plain: String = letters.flat_map(char::to_lowercase).collect();
+    let key = plain.ends_with("key") && plain != "key";
+    key || SECRET_NAMES.iter().any(|part| plain.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Credential;
+    use proptest::prelude::*;
+
+    fn artifact() -> Artifact {
+        Artifact::parse(r#"{"apiId":"u-1","name":"TokenApi","version":"1.0"}"#).unwrap()
+    }
+
+    /// The definition as it is shown.
+    fn shown(definition: &str) -> String {
+        let artifact = Artifact {
+            api_definition: Some(definition.to_owned()),
+            ..artifact()
+        };
+        artifact.masked().api_definition.unwrap()
+    }
+
+    #[test]
+    fn what_is_no_secret_stays() {
+        let definition = "<api xmlns=\"http://ws.apache.org/ns/synapse\" name=\"Pizza\" context=\"/pizza\">\
+            <resource methods=\"GET\" uri-template=\"/a?b={uri.var.b}&amp;c=1\"><inSequence>\
+            <property name=\"a\" value=\"b &lt; c\" scope=\"axis2\"/>\
+            <send><endpoint key=\"e\"/></send></inSequence></resource></api>";
+        assert_eq!(shown(definition), definition);
+        let artifact = artifact();
+        assert_eq!(artifact.masked(), artifact, "its name is no secret");
+    }
+
+    #[test]
+    fn what_is_a_secret_goes() {
+        for definition in [
+            "<property name=\"Authorization\" value=\"hunter22\"/>",
+            "<property value=\"hunter22\" name='authorization'/>",
+            "<property name=\"Authorization\" expression=\"fn:concat('Basic ', base64Encode('a:hunter22'))\"/>",
+            "<property name=\"p\" expression=\"fn:concat('Basic ', 'hunter22')\"/>",
+            "<property name=\"Pass&#119;ord\" value=\"hunter22\"/>",
+            "<header name=\"X-API-Key\" value=\"hunter22\"/>",
+            "<header name=\"wsse:Security\"><a><b c=\"hunter22\">hunter22</b></a></header>",
+            "<a userPassword=\"hunter22\"/>",
+            "<a x:password=\"hunter22\" xmlns:x=\"u\"/>",
+            "<x:Password xmlns:x='u' Type='t'>hunter22</x:Password>",
+            "<password>hun<!-- x -->ter<![CDATA[22]]>hunter22</password>",
+            "<password><![CDATA[hunter22]]></password>",
+            "<a><!-- hunter22 --><?pi hunter22?></a>",
+            "<a><name>password</name><value>hunter22</value></a>",
+            "<a><name>Author&#105;zation</name><b><c v='hunter22'/></b></a>",
+            "<format>{\"pass&#119;ord\": \"hunter22\"}</format>",
+            "<format><![CDATA[{\"access_token\": \"hunter22\"}]]></format>",
+            "<http uri-template=\"http://user:hunter22@host/x\"/>",
+            "<address uri=\"https://u:p@hunter22@host/x\"/>",
+            "<a>see http://h/x and http://user:hunter22@host/x</a>",
+            "<http uri-template=\"http://host/x?apikey=hunter22\"/>",
+            "<entry key=\"clientSecret\">hunter22</entry>",
+            "<parameter name=\"keystorePassword\">hunter22</parameter>",
+            "<!DOCTYPE a [<!ENTITY x \"hunter22\">]><a>&x;</a>",
+            "<a>hunter22",
+            "hunter22 password",
+            "password: hunter22",
+        ] {
+            let shown = shown(definition);
+            assert!(!shown.contains("hunter22"), "{definition} -> {shown}");
+        }
+        let shown = shown("<http uri-template=\"http://user:pw@host/x\"/>");
+        assert_eq!(shown, "<http uri-template=\"http://********@host/x\"/>");
+    }
+
+    #[test]
+    fn credentials_certificates_and_other_members_go() {
+        let content = |name: &str, content: &str| Content {
+            name: name.into(),
+            content: content.into(),
+        };
+        let text = r#"{"apiId":"u","name":"N","version":"1","vhosts":["http://a:hunter22@h"],
+            "endpointSecurity":{"x":["hunter22"]},"additional":[{"name":"password","value":"hunter22"}],
+            "config":{"a":{"clientSecret":"hunter22"}},"number":{"pin":1,"apiKey":22}}"#;
+        let artifact = Artifact {
+            credentials_to_be_add: vec![Credential {
+                alias: "alias".into(),
+                password: "hunter22".into(),
+            }],
+            client_certificates_to_be_add: vec![content("c", "hunter22")],
+            local_entries_to_be_add: vec![
+                content("db-password", "<localEntry>x hunter22</localEntry>"),
+                content("k", "<localEntry key='k'>again hunter22</localEntry>"),
+            ],
+            sequence_to_be_add: vec![content("s", "<sequence onError='x-hunter22'/>")],
+            endpoint_entries_to_be_add: vec![content("e", "<endpoint name='hunter22'/>")],
+            ..Artifact::parse(text).unwrap()
+        };
+        let shown = artifact.masked().to_text().unwrap();
+        assert!(!shown.contains("hunter22"), "{shown}");
+        assert!(shown.contains(r#""alias":"alias""#), "{shown}");
+        assert!(shown.contains(r#""pin":1"#), "{shown}");
+    }
+
+    /// A name of a secret in some spelling.
+    fn secret_name() -> impl Strategy<Value = String> {
+        let names = prop::sample::select(vec![
+            "Authorization",
+            "proxy-authorization",
+            "password",
+            "user.Password",
+            "clientSecret",
+            "client_secret",
+            "access-token",
+            "accessToken",
+            "ApiKey",
+            "x-api-key",
+            "PASSWD",
+            "credentials",
+        ]);
+        (names, any::<bool>(), any::<bool>()).prop_map(|(name, upper, lower)| {
+            match (upper, lower) {
+                (true, _) => name.to_uppercase(),
+                (_, true) => name.to_lowercase(),
+                _ => name.to_owned(),
+            }
+        })
+    }
+
+    /// A piece of XML that holds the secret.
+    fn planted(secret: &'static str) -> impl Strategy<Value = String> {
+        (secret_name(), "[a-z ]{0,8}", 0..10_u8).prop_map(
+            move |(name, filler, place)| match place {
+                0 => format!("<property name=\"{name}\" value=\"{filler}{secret}\"/>"),
+                1 => format!("<property value='{secret}' scope='transport' name='{name}'/>"),
+                2 => format!("<{name}>{filler}{secret}</{name}>"),
+                3 => format!("<{name}><a><b>{filler}</b><c d=\"{secret}\"/></a></{name}>"),
+                4 => format!("<a {name}=\"{secret}\">{filler}</a>"),
+                5 => format!(
+                    "<e><address uri=\"http://{}:{secret}@h/x\"/></e>",
+                    name.len()
+                ),
+                6 => format!("<p key=\"{name}\"><![CDATA[{filler}{secret}]]></p>"),
+                7 => format!("<x><n>{name}</n><v>{filler}{secret}</v></x>"),
+                8 => format!("<f>{{\"{name}\": \"{secret}\"}}</f>"),
+                _ => format!("<a>{filler}<!-- {secret} --></a>"),
+            },
+        )
+    }
+
+    /// Ordinary XML with a place for something else inside.
+    fn around() -> impl Strategy<Value = (String, String)> {
+        let tag = prop::sample::select(vec![
+            ("<api name='A' context='/a'>", "</api>"),
+            (
+                "<resource methods='GET'><inSequence>",
+                "</inSequence></resource>",
+            ),
+            ("text &amp; <log level='full'/>", "&#32;<send/>"),
+            ("<switch source='$x'><case regex='.*'>", "</case></switch>"),
+        ]);
+        prop::collection::vec(tag, 0..4).prop_map(|tags| {
+            let before = tags.iter().map(|tag| tag.0).collect();
+            (before, tags.iter().rev().map(|tag| tag.1).collect())
+        })
+    }
+
+    const SECRET: &str = "zQ9planted7Xv";
+
+    proptest! {
+        #[test]
+        fn a_planted_secret_never_comes_out(
+            planted in planted(SECRET), (before, after) in around(), place in 0..5_u8,
+        ) {
+            let xml = format!("<root>{before}{planted}{after}</root>");
+            let content = vec![Content { name: "n".into(), content: xml.clone() }];
+            let mut artifact = artifact();
+            match place {
+                0 => artifact.api_definition = Some(xml),
+                1 => artifact.sequence_to_be_add = content,
+                2 => artifact.endpoint_entries_to_be_add = content,
+                3 => artifact.local_entries_to_be_add = content,
+                _ => { artifact.other.insert("more".into(), xml.into()); }
+            }
+            let shown = artifact.masked().to_text().unwrap();
+            prop_assert!(!shown.contains(SECRET), "{}", shown);
+        }
+
+        #[test]
+        fn a_known_password_comes_out_nowhere(xml in ".{0,20}", more in ".{0,20}") {
+            let mut artifact = artifact();
+            artifact.credentials_to_be_add = vec![Credential { alias: "a".into(), password: SECRET.into() }];
+            artifact.api_definition = Some(format!("<a b='x'>{SECRET}</a>{xml}{SECRET}"));
+            artifact.other.insert("o".into(), format!("{more}{SECRET}{xml}").into());
+            let shown = artifact.masked().to_text().unwrap();
+            prop_assert!(!shown.contains(SECRET), "{}", shown);
+        }
+
+        #[test]
+        fn no_text_panics_and_what_is_shown_can_be_shown_again(text in "[<>&;a-z\"'=/!\\[\\]@: -]{0,60}") {
+            let once = shown(&text);
+            prop_assert_eq!(shown(&once), once);
+        }
+    }
+}

@@ -1,0 +1,557 @@
+//! Why an API is, or is not, on a gateway. Pure.
+
+use artifact::{
+    Conclusion, DeploymentState, DeploymentStatus, Digest, Explanation, Instruction, Label, Step,
+    StepName,
+};
+use store::{ApiRow, DeploymentRow, GatewayRow, LabelRow, RevisionRow};
+
+use crate::truth;
+
+/// What is known about one API and one gateway.
+pub(super) struct Facts<'a> {
+    pub(super) api: &'a ApiRow,
+    /// The API's entries in all label logs.
+    pub(super) labels: &'a [LabelRow],
+    pub(super) gateway: &'a GatewayRow,
+    /// What the gateway last said about the API.
+    pub(super) said: Option<&'a DeploymentRow>,
+    /// Those that are kept, to tell a digest's number.
+    pub(super) revisions: &'a [RevisionRow],
+    pub(super) online: bool,
+}
+
+/// A conclusion and the steps that lead to it.
+pub(super) fn explain(facts: &Facts<'_>) -> Explanation {
+    let rows: Vec<&LabelRow> = facts.labels.iter().collect();
+    let desired = truth::desired(&rows, &facts.gateway.labels);
+    let status =
+        desired.map(|desired| truth::status(facts.gateway, facts.said, desired, facts.online));
+    let pulled = facts.pulled(desired);
+    let announced = facts.announced();
+    let outcome = outcome(
+        status.as_ref(),
+        facts.online,
+        pulled.ok == Some(true),
+        announced.ok == Some(true),
+    );
+    Explanation {
+        api_id: facts.api.api_id.clone(),
+        name: facts.api.name.clone(),
+        version: facts.api.version.clone(),
+        tenant_domain: facts.api.tenant_domain.clone(),
+        gateway_id: facts.gateway.gateway_id.clone(),
+        outcome,
+        conclusion: facts.sentence(outcome, desired, status.as_ref()),
+        steps: vec![
+            facts.published(),
+            facts.registered(),
+            facts.label(desired),
+            announced,
+            pulled,
+            facts.deployed(desired, status.as_ref()),
+            facts.heartbeat(),
+        ],
+        status,
+    }
+}
+
+fn outcome(
+    status: Option<&DeploymentStatus>,
+    online: bool,
+    pulled: bool,
+    announced: bool,
+) -> Conclusion {
+    let Some(status) = status else {
+        return Conclusion::NotCarried;
+    };
+    match status.state {
+        DeploymentState::Deployed if online => Conclusion::Deployed,
+        DeploymentState::Deployed => Conclusion::DeployedButOffline,
+        DeploymentState::Undeployed => Conclusion::Removed,
+        DeploymentState::Failed => Conclusion::Refused,
+        DeploymentState::Overridden => Conclusion::Overridden,
+        DeploymentState::Pending if !online => Conclusion::Offline,
+        DeploymentState::Pending if pulled => Conclusion::NotReported,
+        DeploymentState::Pending if announced => Conclusion::NotPulled,
+        DeploymentState::Pending => Conclusion::NotAnnounced,
+    }
+}
+
+impl Facts<'_> {
+    fn sentence(
+        &self,
+        outcome: Conclusion,
+        desired: Option<&LabelRow>,
+        status: Option<&DeploymentStatus>,
+    ) -> String {
+        let api = format!("{} {}", self.api.name, self.api.version);
+        let gateway = &self.gateway.gateway_id;
+        let revision = desired.map_or(self.api.revision, |row| row.revision);
+        let removal = desired.is_some_and(|row| row.instruction == Instruction::Remove);
+        let what = if removal {
+            format!("the removal of {api} (revision {revision})")
+        } else {
+            format!("revision {revision} of {api}")
+        };
+        let serves = self.serves(status);
+        let reason = status
+            .and_then(|status| status.reason.as_deref())
+            .unwrap_or("it gave no reason");
+        match outcome {
+            Conclusion::Deployed => format!("{gateway} answers requests with {what}"),
+            Conclusion::DeployedButOffline => {
+                format!("{gateway} is offline; when it was last heard of, it had {what}")
+            }
+            Conclusion::NotCarried => match (self.publishing().as_slice(), &self.api.instruction) {
+                ([], Instruction::Remove) => format!(
+                    "{api} was removed (revision {}), and no label of {gateway} ever had it",
+                    self.api.revision
+                ),
+                ([], Instruction::Publish) => {
+                    format!("{api} is published to no label of this data center")
+                }
+                (labels, _) => format!(
+                    "{api} is published to {}, but {gateway} carries {}",
+                    joined(labels),
+                    self.carries()
+                ),
+            },
+            Conclusion::Refused => format!("{gateway} refused {what}: {reason}; it {serves}"),
+            Conclusion::Overridden => {
+                format!("an operator has overridden {what} on {gateway}: {reason}")
+            }
+            Conclusion::Offline => {
+                format!(
+                    "{gateway} is offline and has not got {what}; it last said that it {serves}"
+                )
+            }
+            Conclusion::NotAnnounced => {
+                format!("{what} is not announced yet, and {gateway} has not pulled it")
+            }
+            Conclusion::NotPulled => {
+                format!("{what} is announced, but {gateway} has not pulled it yet; it {serves}")
+            }
+            Conclusion::NotReported => {
+                format!("{gateway} has pulled {what} and has not said yet what it did with it")
+            }
+            Conclusion::Removed => format!("{gateway} has done {what}: it is taken down"),
+        }
+    }
+
+    fn published(&self) -> Step {
+        let labels = self.publishing();
+        let (api, revision) = (self.api, self.api.revision);
+        let (ok, detail) = match api.instruction {
+            Instruction::Publish if labels.is_empty() => {
+                let detail = format!("revision {revision} is in no label log of this data center");
+                (false, detail)
+            }
+            Instruction::Publish => {
+                let labels = joined(&labels);
+                (
+                    true,
+                    format!("revision {revision} is published to {labels}"),
+                )
+            }
+            Instruction::Remove => (false, format!("revision {revision} removed it")),
+        };
+        step(StepName::Published, Some(ok), detail, Some(api.saved))
+    }
+
+    fn registered(&self) -> Step {
+        let detail = format!("{} is registered", self.gateway.gateway_id);
+        let time = Some(self.gateway.registered);
+        step(StepName::Registered, Some(true), detail, time)
+    }
+
+    fn label(&self, desired: Option<&LabelRow>) -> Step {
+        let carries = self.carries();
+        let (ok, detail) = match desired {
+            Some(row) if row.instruction == Instruction::Publish => {
+                let of = &row.label;
+                (
+                    true,
+                    format!("it carries {carries}; {of} publishes the API"),
+                )
+            }
+            Some(row) => {
+                let of = &row.label;
+                let detail = format!("it carries {carries}; the API was removed from {of}");
+                (false, detail)
+            }
+            None => {
+                let detail = format!("it carries {carries}; none of it ever had the API");
+                (false, detail)
+            }
+        };
+        step(StepName::Label, Some(ok), detail, None)
+    }
+
+    fn announced(&self) -> Step {
+        let newest = self.api.revision;
+        let (ok, detail, time) = match self.api.announced {
+            Some((digest, time)) if digest == self.api.digest => {
+                (true, format!("revision {newest} was announced"), Some(time))
+            }
+            Some((digest, time)) => {
+                let older = self.revision_of(digest);
+                let detail = format!("{older} was announced, revision {newest} not yet");
+                (false, detail, Some(time))
+            }
+            None => (
+                false,
+                format!("revision {newest} is not announced yet"),
+                None,
+            ),
+        };
+        step(StepName::Announced, Some(ok), detail, time)
+    }
+
+    fn pulled(&self, desired: Option<&LabelRow>) -> Step {
+        let Some(desired) = desired else {
+            let detail = "there is nothing for it to pull".to_owned();
+            return step(StepName::Pulled, None, detail, None);
+        };
+        if let Some(said) = self.said.filter(|said| said.received == desired.digest) {
+            let detail = format!("it received revision {}", desired.revision);
+            return step(StepName::Pulled, Some(true), detail, Some(said.since));
+        }
+        // Any of its labels may have brought it.
+        let applied = |row: &&LabelRow| {
+            row.digest == desired.digest && self.applied(&row.label).is_some_and(|n| n >= row.seq)
+        };
+        let brought = self.labels.iter().find(applied);
+        let (label, seq) = brought.map_or((&desired.label, desired.seq), |r| (&r.label, r.seq));
+        let detail = match self.applied(label) {
+            Some(n) => format!("it has applied the log of {label} up to {n}; the entry is {seq}"),
+            None => format!("it has applied nothing of the log of {label}; the entry is {seq}"),
+        };
+        step(StepName::Pulled, Some(brought.is_some()), detail, None)
+    }
+
+    fn deployed(&self, desired: Option<&LabelRow>, status: Option<&DeploymentStatus>) -> Step {
+        let (Some(desired), Some(status)) = (desired, status) else {
+            let detail = "there is nothing for it to deploy".to_owned();
+            return step(StepName::Deployed, None, detail, None);
+        };
+        let revision = desired.revision;
+        let reason = status.reason.as_deref().unwrap_or("it gave no reason");
+        let serves = self.serves(Some(status));
+        let (ok, detail) = match status.state {
+            DeploymentState::Deployed => {
+                (Some(true), format!("revision {revision} answers requests"))
+            }
+            DeploymentState::Undeployed => (Some(true), "it was taken down".to_owned()),
+            DeploymentState::Failed => {
+                let detail = format!("revision {revision} was refused: {reason}; it {serves}");
+                (Some(false), detail)
+            }
+            DeploymentState::Overridden => (Some(false), format!("overridden: {reason}")),
+            DeploymentState::Pending if self.said.is_some() => {
+                let detail = format!("it has said nothing about revision {revision}; it {serves}");
+                (Some(false), detail)
+            }
+            DeploymentState::Pending => {
+                let detail = "it has said nothing about the API".to_owned();
+                (None, detail)
+            }
+        };
+        step(StepName::Deployed, ok, detail, status.since)
+    }
+
+    fn heartbeat(&self) -> Step {
+        let detail = if self.online {
+            "it sends heartbeats"
+        } else {
+            "it is offline since its last heartbeat"
+        };
+        let (ok, seen) = (Some(self.online), Some(self.gateway.last_seen));
+        step(StepName::Online, ok, detail.to_owned(), seen)
+    }
+
+    /// What answers requests there, by its own word.
+    fn serves(&self, status: Option<&DeploymentStatus>) -> String {
+        match status.and_then(|status| status.deployed) {
+            Some(digest) => format!("serves {}", self.revision_of(digest)),
+            None => "serves no revision of the API".to_owned(),
+        }
+    }
+
+    fn revision_of(&self, digest: Digest) -> String {
+        let mut known = self.revisions.iter();
+        match known.find(|row| row.digest == digest) {
+            Some(row) => format!("revision {}", row.revision),
+            None => format!("a revision that is not kept any more ({})", digest.short()),
+        }
+    }
+
+    fn publishing(&self) -> Vec<&Label> {
+        let rows = self.labels.iter();
+        rows.filter(|row| row.instruction == Instruction::Publish)
+            .map(|row| &row.label)
+            .collect()
+    }
+
+    fn carries(&self) -> String {
+        match self.gateway.labels.as_slice() {
+            [] => "no label".to_owned(),
+            labels => joined(&labels.iter().collect::<Vec<_>>()),
+        }
+    }
+
+    fn applied(&self, label: &Label) -> Option<u64> {
+        let carried = self.gateway.labels.contains(label);
+        let applied = self.gateway.applied.get(label).copied();
+        applied.filter(|_| carried)
+    }
+}
+
+fn step(step: StepName, ok: Option<bool>, detail: String, time: Option<i64>) -> Step {
+    Step {
+        step,
+        ok,
+        detail,
+        time,
+    }
+}
+
+fn joined(labels: &[&Label]) -> String {
+    let names: Vec<&str> = labels.iter().map(|label| label.as_str()).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use Instruction::{Publish, Remove};
+
+    use super::super::rollout::tests::label;
+    use super::*;
+
+    fn digest(revision: u64) -> Digest {
+        Digest::of(revision.to_string().as_bytes())
+    }
+
+    fn entry(name: &str, instruction: Instruction, revision: u64) -> LabelRow {
+        LabelRow {
+            label: label(name),
+            api_id: "u".into(),
+            seq: revision + 10,
+            instruction,
+            revision,
+            digest: digest(revision),
+        }
+    }
+
+    fn said(revision: u64, state: DeploymentState, deployed: Option<u64>) -> DeploymentRow {
+        DeploymentRow {
+            gateway_id: "g".into(),
+            api_id: "u".into(),
+            revision,
+            received: digest(revision),
+            deployed: deployed.map(digest),
+            state,
+            reason: (state != DeploymentState::Deployed).then(|| "why".into()),
+            since: 5,
+        }
+    }
+
+    /// Revision 2 of an API in these logs, announced up to a revision, on a gateway of L1.
+    struct Case {
+        labels: Vec<LabelRow>,
+        announced: Option<u64>,
+        applied: u64,
+        said: Option<DeploymentRow>,
+        online: bool,
+        outcome: Conclusion,
+        conclusion: &'static str,
+        /// published, registered, label, announced, pulled, deployed, online: `+`, `-` or `?`.
+        steps: &'static str,
+    }
+
+    fn check(case: &Case) {
+        let removed = case.labels.iter().all(|row| row.instruction == Remove);
+        let api = ApiRow {
+            api_id: "u".into(),
+            name: "A".into(),
+            version: "1".into(),
+            tenant_domain: "carbon.super".into(),
+            context: "/a".into(),
+            instruction: if removed { Remove } else { Publish },
+            revision: 2,
+            digest: digest(2),
+            saved: 1,
+            announced: case.announced.map(|revision| (digest(revision), 2)),
+        };
+        let gateway = GatewayRow {
+            gateway_id: "g".into(),
+            labels: vec![label("L1")],
+            urls: Vec::new(),
+            tenants: Vec::new(),
+            properties: serde_json::Map::new(),
+            applied: [(label("L1"), case.applied), (label("L2"), 99)].into(),
+            registered: 3,
+            last_seen: 4,
+        };
+        let revision = |revision| RevisionRow {
+            revision,
+            instruction: Publish,
+            digest: digest(revision),
+            bytes: 1,
+            saved: 0,
+        };
+        let made = explain(&Facts {
+            api: &api,
+            labels: &case.labels,
+            gateway: &gateway,
+            said: case.said.as_ref(),
+            revisions: &[revision(2), revision(1)],
+            online: case.online,
+        });
+        let steps: String = made
+            .steps
+            .iter()
+            .map(|step| match step.ok {
+                Some(true) => '+',
+                Some(false) => '-',
+                None => '?',
+            })
+            .collect();
+        assert_eq!(
+            (made.outcome, made.conclusion.as_str(), steps.as_str()),
+            (case.outcome, case.conclusion, case.steps)
+        );
+    }
+
+    /// Deployed as it should be.
+    fn fine() -> Case {
+        Case {
+            labels: vec![entry("L1", Publish, 2)],
+            announced: Some(2),
+            applied: 12,
+            said: Some(said(2, DeploymentState::Deployed, Some(2))),
+            online: true,
+            outcome: Conclusion::Deployed,
+            conclusion: "g answers requests with revision 2 of A 1",
+            steps: "+++++++",
+        }
+    }
+
+    #[test]
+    fn each_conclusion_has_its_sentence_and_its_steps() {
+        use DeploymentState::{Deployed, Failed, Overridden, Undeployed};
+        let cases = [
+            fine(),
+            Case {
+                online: false,
+                outcome: Conclusion::DeployedButOffline,
+                conclusion: "g is offline; when it was last heard of, it had revision 2 of A 1",
+                steps: "++++++-",
+                ..fine()
+            },
+            Case {
+                labels: vec![entry("L2", Publish, 2), entry("L3", Publish, 2)],
+                said: None,
+                outcome: Conclusion::NotCarried,
+                conclusion: "A 1 is published to L2, L3, but g carries L1",
+                steps: "++-+??+",
+                ..fine()
+            },
+            Case {
+                labels: vec![entry("L2", Remove, 2)],
+                said: None,
+                outcome: Conclusion::NotCarried,
+                conclusion: "A 1 was removed (revision 2), and no label of g ever had it",
+                steps: "-+-+??+",
+                ..fine()
+            },
+            Case {
+                said: Some(said(2, Failed, Some(1))),
+                outcome: Conclusion::Refused,
+                conclusion: "g refused revision 2 of A 1: why; it serves revision 1",
+                steps: "+++++-+",
+                ..fine()
+            },
+            Case {
+                said: Some(said(2, Failed, None)),
+                outcome: Conclusion::Refused,
+                conclusion: "g refused revision 2 of A 1: why; it serves no revision of the API",
+                steps: "+++++-+",
+                ..fine()
+            },
+            Case {
+                said: Some(said(2, Overridden, Some(1))),
+                outcome: Conclusion::Overridden,
+                conclusion: "an operator has overridden revision 2 of A 1 on g: why",
+                steps: "+++++-+",
+                ..fine()
+            },
+            Case {
+                applied: 11,
+                said: Some(said(1, Deployed, Some(1))),
+                online: false,
+                outcome: Conclusion::Offline,
+                conclusion: "g is offline and has not got revision 2 of A 1; it last said that it \
+                             serves revision 1",
+                steps: "++++---",
+                ..fine()
+            },
+            Case {
+                announced: Some(1),
+                applied: 11,
+                said: Some(said(1, Deployed, Some(1))),
+                outcome: Conclusion::NotAnnounced,
+                conclusion: "revision 2 of A 1 is not announced yet, and g has not pulled it",
+                steps: "+++---+",
+                ..fine()
+            },
+            Case {
+                announced: None,
+                applied: 0,
+                said: None,
+                outcome: Conclusion::NotAnnounced,
+                conclusion: "revision 2 of A 1 is not announced yet, and g has not pulled it",
+                steps: "+++--?+",
+                ..fine()
+            },
+            Case {
+                applied: 11,
+                said: Some(said(1, Deployed, Some(1))),
+                outcome: Conclusion::NotPulled,
+                conclusion: "revision 2 of A 1 is announced, but g has not pulled it yet; it \
+                             serves revision 1",
+                steps: "++++--+",
+                ..fine()
+            },
+            Case {
+                announced: None,
+                said: None,
+                outcome: Conclusion::NotReported,
+                conclusion: "g has pulled revision 2 of A 1 and has not said yet what it did with it",
+                steps: "+++-+?+",
+                ..fine()
+            },
+            Case {
+                labels: vec![entry("L1", Remove, 2)],
+                said: Some(said(2, Undeployed, None)),
+                outcome: Conclusion::Removed,
+                conclusion: "g has done the removal of A 1 (revision 2): it is taken down",
+                steps: "-+-++++",
+                ..fine()
+            },
+            Case {
+                labels: vec![entry("L1", Remove, 2), entry("L2", Publish, 2)],
+                applied: 11,
+                said: Some(said(1, Deployed, Some(1))),
+                outcome: Conclusion::NotPulled,
+                conclusion: "the removal of A 1 (revision 2) is announced, but g has not pulled it \
+                             yet; it serves revision 1",
+                steps: "++-+--+",
+                ..fine()
+            },
+        ];
+        for case in &cases {
+            check(case);
+        }
+    }
+}
