@@ -92,7 +92,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     for round in 0..=effort.rounds {
         // Cold: nothing in memory yet.
         manager.start().await?;
-        let storm = storm(&manager.puller()?, gateways).await?;
+        let storm = storm(&manager.puller()?.expecting(body.len()), gateways).await?;
         // The first round warms up both sides' files and is not counted.
         if round > 0 {
             ours.add(&storm);
@@ -100,7 +100,11 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
             memory.round(vec![manager.peak_memory()? / MIB]);
         }
         let Some(nginx) = &nginx else { continue };
-        let storm = self::storm(&nginx.puller(manager.directory())?, gateways).await?;
+        let storm = self::storm(
+            &nginx.puller(manager.directory())?.expecting(body.len()),
+            gateways,
+        )
+        .await?;
         if round > 0 {
             theirs.add(&storm);
         }

@@ -120,7 +120,7 @@ impl Follower {
             let announced = hints.as_mut().and_then(Hints::announced);
             let stay = announced.is_none();
             let mut worked = false;
-            let least = announced.filter(|seq| *seq != disbelieved);
+            let least = announced.filter(|seq| *seq > 0 && *seq != disbelieved);
             let pull = async {
                 match self
                     .pull(least, stay, &mut cursor, &mut worked, &apply)

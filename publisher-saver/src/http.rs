@@ -1,14 +1,21 @@
 //! The publisher's HTTP interface: `/api/lockstep/v1/publish` and `/api/lockstep/v1/apis`.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, web};
 use artifact::PublishRequest;
 use kit::access::{Access, Role};
 use kit::problem::Problem;
+use kit::time_limit::within;
 use serde::Deserialize;
 
 use crate::Saver;
 use crate::publish::{SaveError, publish, remove};
+
+/// Until a publish is answered, its body included.
+const TIME: Duration = Duration::from_secs(300);
 
 /// Adds the routes that publish and remove.
 pub fn routes(app: &mut web::ServiceConfig, saver: &Saver, access: &Access, max_body_size: usize) {
@@ -22,6 +29,7 @@ pub fn routes(app: &mut web::ServiceConfig, saver: &Saver, access: &Access, max_
         }))
         .service(
             web::resource("/api/lockstep/v1/publish")
+                .wrap(from_fn(|request, next| within(TIME, request, next)))
                 .wrap(access.require(&[Role::Publisher]))
                 .route(web::post().to(post_publish)),
         )

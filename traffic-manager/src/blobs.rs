@@ -26,6 +26,8 @@ const OVERHEAD: usize = 256;
 pub(crate) struct Blob {
     /// `…}\n`: the artifact in the form of a line, and the rest of the line.
     pub(crate) line: Piece,
+    /// Whether its bytes are those that the digest names.
+    genuine: bool,
 }
 
 /// Why there is no artifact.
@@ -36,8 +38,9 @@ pub enum BlobError {
     /// The revision has left the history: the log has a newer entry by now.
     #[error("revision {revision} of API {api_id} is not kept any more")]
     Gone { api_id: String, revision: u64 },
-    #[error("the artifact's bytes in memory are damaged: {0}")]
-    Damaged(String),
+    /// Nothing is said about the artifact: asking again may help.
+    #[error("the artifact could not be had: {0}")]
+    Interrupted(String),
 }
 
 impl BlobError {
@@ -87,6 +90,11 @@ impl Blobs {
         }
     }
 
+    /// Whether artifacts can still be read.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
     pub(crate) fn counted(&self) -> &Counted {
         &self.counted
     }
@@ -113,12 +121,16 @@ impl Blobs {
     /// The text of an entry's artifact, as it was saved.
     pub(crate) async fn text(&self, entry: &Arc<Entry>) -> Result<String, Arc<BlobError>> {
         let blob = self.one(entry, Encoding::Zstd).await?;
-        let damaged = |reason: String| Arc::new(BlobError::Damaged(reason));
-        let line = blob
-            .line
-            .text_of_zstd()
-            .map_err(|error| damaged(error.to_string()))?;
-        LogLine::artifact_of_rest(&line).map_err(|error| damaged(error.to_string()))
+        let work = move || {
+            let line = blob
+                .line
+                .text_of_zstd()
+                .map_err(|error| error.to_string())?;
+            LogLine::artifact_of_rest(&line).map_err(|error| error.to_string())
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        let done = done.unwrap_or_else(|error| Err(error.to_string()));
+        done.map_err(|reason| Arc::new(BlobError::Interrupted(reason)))
     }
 
     async fn one(&self, entry: &Arc<Entry>, encoding: Encoding) -> Result<Blob, Arc<BlobError>> {
@@ -144,31 +156,34 @@ impl Blobs {
             self.hit(1);
             return Ok(blob);
         }
-        let gone = || BlobError::Gone {
-            api_id: entry.api_id.clone(),
-            revision: entry.revision,
-        };
+        let ended = || BlobError::Interrupted("the reader of artifacts has ended".to_owned());
         let read = async {
             let (answer, answered) = oneshot::channel();
             let entry = Arc::clone(entry);
             let asked = self.queue.send(Request { entry, answer }).await;
-            asked.map_err(|_| gone())?;
-            answered.await.map_err(|_| gone())?
+            asked.map_err(|_| ended())?;
+            answered.await.map_err(|_| ended())?
         };
-        self.cache.try_get_with(key, read).await
+        let blob = self.cache.try_get_with(key, read).await?;
+        if !blob.genuine {
+            // What is wrong with the row may be mended.
+            self.cache.invalidate(&key).await;
+        }
+        Ok(blob)
     }
 }
 
 async fn transcoded(blob: Blob, encoding: Encoding) -> Result<Blob, BlobError> {
     let work = move || {
         let text = blob.line.text_of_zstd();
-        let text = text.map_err(|error| BlobError::Damaged(error.to_string()))?;
+        let text = text.map_err(|error| BlobError::Interrupted(error.to_string()))?;
         Ok(Blob {
             line: encoding.piece(text.into()),
+            genuine: blob.genuine,
         })
     };
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(BlobError::Damaged(error.to_string())))
+    done.unwrap_or_else(|error| Err(BlobError::Interrupted(error.to_string())))
 }
 
 /// Reads what is asked for, many at once where many wait.
@@ -234,14 +249,15 @@ async fn answer(store: &Store, batch: Vec<Request>, counted: &Counted) {
 fn blob(entry: &Entry, bytes: Vec<u8>) -> Blob {
     let text = String::from_utf8(bytes)
         .unwrap_or_else(|damaged| String::from_utf8_lossy(damaged.as_bytes()).into_owned());
+    let named = |text: &str| Digest::of(text.as_bytes()) == entry.digest;
     let text = match entry.instruction {
-        Instruction::Publish => text,
-        Instruction::Remove if Digest::of(text.as_bytes()) == entry.digest => text,
-        Instruction::Remove => tombstone(text),
+        Instruction::Remove if !named(&text) => tombstone(text),
+        Instruction::Publish | Instruction::Remove => text,
     };
     let line: Bytes = LogLine::rest_with_artifact(&text).into();
     Blob {
         line: Encoding::Zstd.piece(line),
+        genuine: named(&text),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Chunks of a label log as they are sent: what stands behind a position, encoded. Readers that are
 //! at the same position get the same chunk, which is made once.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use artifact::{Instruction, Label, LogLine};
+use artifact::{Digest, Instruction, Label, LogLine};
 use moka::future::Cache;
+use tokio::time::Instant;
 
 use crate::TrafficManager;
 use crate::blobs::{Blob, BlobError};
@@ -18,6 +20,9 @@ const CHUNK: usize = 128 * 1024;
 const CAPACITY: u64 = 64 * 1024 * 1024;
 /// … for readers that come within this time.
 const KEPT: Duration = Duration::from_secs(30);
+/// An artifact that the database does not have for this long is lost: it holds up its label's log
+/// no longer.
+const LOST: Duration = Duration::from_secs(30);
 
 /// Which lines of a log a reader wants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +56,8 @@ pub(crate) enum Cut {
     Blob(#[from] Arc<BlobError>),
     #[error("the reader is too slow")]
     Slow,
+    #[error("there are as many open label logs as there may be (traffic_manager.max_readers)")]
+    Full,
     #[error("an entry cannot be written: {0}")]
     Json(Arc<serde_json::Error>),
 }
@@ -74,6 +81,8 @@ type Key = (Wanted, u64, u64);
 #[derive(Clone, Debug)]
 pub(crate) struct Chunks {
     cache: Cache<Key, Chunk>,
+    /// Artifacts that should be there and are not, and since when.
+    missing: Arc<Mutex<HashMap<Digest, Instant>>>,
 }
 
 impl Chunks {
@@ -85,7 +94,16 @@ impl Chunks {
             })
             .time_to_live(KEPT)
             .build();
-        Self { cache }
+        let missing = Arc::default();
+        Self { cache, missing }
+    }
+
+    /// Whether an artifact that is missing now has been so for long.
+    fn is_lost(&self, digest: Digest) -> bool {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.retain(|_, since| since.elapsed() < 2 * LOST);
+        let since = missing.entry(digest).or_insert_with(Instant::now);
+        since.elapsed() >= LOST
     }
 
     /// The chunk behind a position, as the logs are now; `limit` is the most entries.
@@ -128,7 +146,8 @@ async fn make(
             let tenants = wanted.tenants.as_ref();
             tenants.is_none_or(|tenants| tenants.contains(&entry.tenant_domain))
         });
-        put(manager, wanted, &mut lines, of_tenants.collect()).await?;
+        // What has been superseded stands further on, where the log has grown meanwhile.
+        more |= put(manager, wanted, &mut lines, of_tenants.collect()).await?;
     }
     if !more {
         lines.put_text(format!("{{\"completeTo\":{complete_to}}}\n"));
@@ -150,12 +169,13 @@ enum Found {
     Missing,
 }
 
+/// Puts the lines of entries; tells whether one was left out because a newer one has taken its place.
 async fn put(
     manager: &TrafficManager,
     wanted: &Wanted,
     lines: &mut Joined,
     entries: Vec<Arc<Entry>>,
-) -> Result<(), Cut> {
+) -> Result<bool, Cut> {
     let encoding = wanted.encoding;
     let with_artifact =
         |entry: &&Arc<Entry>| entry.instruction == Instruction::Publish && !wanted.index;
@@ -165,6 +185,7 @@ async fn put(
         Err(error) if error.is_gone() => find(manager, wanted, &publishing).await?,
         Err(error) => return Err(error.into()),
     };
+    let superseded = found.iter().any(|found| matches!(found, Found::Superseded));
     let mut found = found.into_iter();
     for entry in &entries {
         if !with_artifact(&entry) {
@@ -184,7 +205,7 @@ async fn put(
         lines.put(&entry.head(encoding));
         lines.put(&rest);
     }
-    Ok(())
+    Ok(superseded)
 }
 
 /// Looks for artifacts one by one, after one of them was not kept any more.
@@ -207,6 +228,10 @@ async fn find(
             .await
         {
             Ok(blobs) => found.extend(blobs.into_iter().map(Found::There)),
+            // A replica may not have it yet: the reader is cut and comes again.
+            Err(error) if error.is_gone() && !manager.chunks.is_lost(entry.digest) => {
+                return Err(error.into());
+            }
             Err(error) if error.is_gone() => {
                 let (api_id, revision) = (&entry.api_id, entry.revision);
                 tracing::error!(api_id, revision, "the artifact is not in the database");

@@ -101,8 +101,13 @@ fn zstd_frame(text: &[u8]) -> Bytes {
             tracing::error!(%error, "zstd failed");
             Bytes::new()
         },
-        Bytes::from,
+        kept,
     )
+}
+
+/// Without the room that was made for what did not compress: pieces are kept for long.
+fn kept(bytes: Vec<u8>) -> Bytes {
+    bytes.into_boxed_slice().into()
 }
 
 fn deflated(text: &[u8]) -> Bytes {
@@ -116,7 +121,7 @@ fn deflated(text: &[u8]) -> Bytes {
         rest = rest.get(taken..).unwrap_or_default();
         let full = bytes.len() == bytes.capacity();
         if !full || !matches!(status, Ok(Status::Ok | Status::BufError)) {
-            return bytes.into();
+            return kept(bytes);
         }
         bytes.reserve(bytes.capacity().max(64));
     }

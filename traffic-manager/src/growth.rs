@@ -16,8 +16,9 @@ const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(100),
     most: Duration::from_secs(5),
 };
-/// While the database tells of growth, it is looked at that much less often.
-const WHILE_TOLD: u32 = 10;
+/// While the database tells of growth, it is looked at this often, or as seldom as otherwise: it may
+/// have stopped to tell.
+const WHILE_TOLD: Duration = Duration::from_secs(1);
 
 /// Looks at the database again and again, and at once when woken. `told` is whether the database
 /// tells of growth by itself.
@@ -34,7 +35,7 @@ pub(crate) async fn poll(
             Ok(()) => {
                 failures = 0;
                 if *told.borrow() {
-                    interval * WHILE_TOLD
+                    interval.max(WHILE_TOLD)
                 } else {
                     interval
                 }

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, RETRY_AFTER, VARY,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, RETRY_AFTER, VARY,
 };
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
@@ -20,13 +20,17 @@ use crate::encoding::Encoding;
 use crate::label_log::{Pull, stream};
 use crate::logs::{Entry, LogsError};
 use crate::parameters::{Parameters, bad};
-use crate::permissions::{reads_label, speaks_for, tenant_not_allowed, tenants};
+use crate::permissions::{reads_all_labels, reads_label, speaks_for, tenant_not_allowed, tenants};
 use crate::registry::RegistryError;
 use crate::synapse_artifacts::{self, Asked};
 use crate::{TrafficManager, measure, operator};
 
 /// The longest body that a gateway's notices may have.
 const MAX_NOTICE_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of what a gateway tells of itself, each kind.
+const MAX_PROPERTIES: usize = 64 * 1024;
+/// The most labels of a gateway.
+const MAX_LABELS: usize = 1000;
 /// Until an answer begins, the request's body included.
 const TIME: Duration = Duration::from_secs(60);
 /// The most notices of one batch.
@@ -81,6 +85,10 @@ pub fn routes(app: &mut web::ServiceConfig, manager: &TrafficManager, access: &A
 /// Names of labels are for users; everybody is told how many there are.
 async fn get_ready(manager: Manager, caller: Option<Caller>) -> Result<HttpResponse, Problem> {
     manager.logs.loaded().await.map_err(unavailable)?;
+    if !manager.blobs.is_alive() || !manager.registry.is_alive() {
+        let detail = "a part of the traffic manager has ended; its log tells why; restart it";
+        return Err(Problem::unavailable("part-ended", detail));
+    }
     let mut answer = HttpResponse::Ok();
     told_stale(&mut answer, &manager);
     let seqs = manager.logs.seqs();
@@ -96,9 +104,10 @@ async fn get_ready(manager: Manager, caller: Option<Caller>) -> Result<HttpRespo
     Ok(answer.json(serde_json::json!({"ready": true, "labelLogs": logs})))
 }
 
-async fn get_metrics(manager: Manager) -> HttpResponse {
+async fn get_metrics(manager: Manager, caller: Caller) -> Result<HttpResponse, Problem> {
+    reads_all_labels(&caller)?;
     measure::state(&manager).await;
-    kit::metrics::answer()
+    Ok(kit::metrics::answer())
 }
 
 async fn get_artifact(
@@ -210,26 +219,33 @@ async fn send_log(
     };
     let label = &pull.wanted.label;
     reads_label(caller, label)?;
-    let least = parameters.number("minSeq", 0)?;
-    if !follow && least.is_none() {
+    let least = parameters.number("minSeq", 0)?.unwrap_or(0);
+    // A reader that is further than this instance has heard of later commits from another one.
+    if (!follow && least == 0) || pull.after > manager.logs.seq(label) {
         manager.logs.current().await.map_err(unavailable)?;
     }
-    if let Err(answer) = reached(&manager, label, least.unwrap_or(0)).await {
+    if let Err(answer) = reached(&manager, label, least).await {
         return Ok(answer);
     }
     let seq = manager.logs.seq(label);
     let mut answer = HttpResponse::Ok();
     told_stale(&mut answer, &manager);
     if !follow {
-        let tag = format!("\"{}:{seq}\"", manager.store.dc());
+        // Weak: the same entries in another encoding, or of other tenants, have the same.
+        let tag = format!("W/\"{}:{seq}\"", manager.store.dc());
         answer.insert_header((ETAG, tag.clone()));
+        answer.insert_header((CACHE_CONTROL, "private, no-cache"));
+        answer.insert_header((VARY, "Accept-Encoding, Authorization"));
         if has_tag(request, &tag) {
             answer.status(StatusCode::NOT_MODIFIED);
             return Ok(answer.finish());
         }
     }
     encoded(&mut answer, pull.wanted.encoding);
-    let lines = stream(&manager, pull).await.map_err(unavailable)?;
+    let lines = stream(&manager, pull).await.map_err(|error| match error {
+        Cut::Full => Problem::unavailable("too-many-readers", error.to_string()),
+        error => unavailable(error),
+    })?;
     answer.content_type("application/x-ndjson");
     Ok(answer.streaming(lines))
 }
@@ -285,6 +301,7 @@ async fn post_gateway(
     let notice = notice.into_inner();
     checked_id("gatewayId", &notice.gateway_id)?;
     speaks_for(&caller, &notice.gateway_id)?;
+    bounded(&notice)?;
     for label in notice
         .environment_labels
         .iter()
@@ -316,6 +333,35 @@ async fn post_deployments(
     Ok(HttpResponse::Ok().json(reply))
 }
 
+/// What a gateway tells of itself is kept as it is, so it must not be long.
+fn bounded(notice: &GatewayNotice) -> Result<(), Problem> {
+    let properties = serde_json::to_string(&notice.gateway_properties).map_or(0, |text| text.len());
+    for (name, found, most) in [
+        ("gatewayProperties", properties, MAX_PROPERTIES),
+        (
+            "environmentLabels",
+            notice.environment_labels.len(),
+            MAX_LABELS,
+        ),
+        ("applied", notice.applied.len(), MAX_LABELS),
+        (
+            "urls",
+            notice.urls.iter().map(String::len).sum(),
+            MAX_PROPERTIES,
+        ),
+        (
+            "loadingTenants",
+            notice.loading_tenants.iter().map(String::len).sum(),
+            MAX_PROPERTIES,
+        ),
+    ] {
+        if found > most {
+            return Err(bad(name, format!("is longer than {most}")));
+        }
+    }
+    Ok(())
+}
+
 fn checked_id(name: &str, id: &str) -> Result<(), Problem> {
     if id.is_empty() || id.len() > 255 || id.trim() != id || id.contains(char::is_control) {
         let rule = "must have 1 to 255 bytes, no control characters, no blanks at its ends";
@@ -330,7 +376,7 @@ fn accepted(request: &HttpRequest) -> Encoding {
 }
 
 fn encoded(answer: &mut HttpResponseBuilder, encoding: Encoding) {
-    answer.insert_header((VARY, "Accept-Encoding"));
+    answer.insert_header((VARY, "Accept-Encoding, Authorization"));
     if let Some(name) = encoding.name() {
         answer.insert_header((CONTENT_ENCODING, name));
     }
@@ -341,6 +387,7 @@ fn has_tag(request: &HttpRequest, tag: &str) -> bool {
     let tags = header.and_then(|value| value.to_str().ok());
     tags.is_some_and(|tags| {
         let mut tags = tags.split(',').map(str::trim);
+        let tag = tag.trim_start_matches("W/");
         tags.any(|known| known == "*" || known.trim_start_matches("W/") == tag)
     })
 }

@@ -3,11 +3,12 @@
 //! The reader drives it: nothing is made before the reader takes it, so a slow one holds no more
 //! than one chunk. One that takes nothing for long is cut, by the kernel or when it comes back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +35,9 @@ pub(crate) async fn stream(
     manager: &TrafficManager,
     pull: Pull,
 ) -> Result<impl Stream<Item = Result<Bytes, Cut>> + use<>, Cut> {
+    let place = Arc::clone(&manager.readers).try_acquire_owned();
     let mut sending = Sending {
+        _place: place.map_err(|_| Cut::Full)?,
         // Subscribed before the first look: growth in between wakes the follower.
         growth: manager.logs.follow(&pull.wanted.label),
         assembler: Assembler::new(pull.wanted.encoding),
@@ -74,6 +77,8 @@ enum State {
 }
 
 struct Sending {
+    /// One of so many readers.
+    _place: OwnedSemaphorePermit,
     manager: TrafficManager,
     shutdown: CancellationToken,
     pull: Pull,

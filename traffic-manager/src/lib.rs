@@ -30,7 +30,7 @@ use kit::access::Access;
 use kit::config::Config;
 use kit::server::{Frame, Running, StartError};
 use store::{Store, StoreError, Which};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use blobs::Blobs;
@@ -45,7 +45,7 @@ pub use logs::Logs;
 /// Entries of a page, and bytes of their artifacts.
 const PAGE: PageSize = PageSize {
     entries: 64,
-    bytes: 1024 * 1024,
+    bytes: 256 * 1024,
 };
 /// Knowledge that is older than this many looks at the database, but at least …
 const STALE_LOOKS: u64 = 30;
@@ -59,6 +59,8 @@ pub struct TrafficManager {
     pub logs: Logs,
     blobs: Blobs,
     chunks: Chunks,
+    /// Places for readers of label logs.
+    readers: Arc<Semaphore>,
     registry: Registry,
     settings: Arc<Settings>,
     presence: Presence,
@@ -98,6 +100,7 @@ impl TrafficManager {
             logs: Logs::new(store.clone(), i64::try_from(stale).unwrap_or(i64::MAX)),
             blobs: Blobs::new(store.clone(), tm.artifact_cache_size),
             chunks: Chunks::new(),
+            readers: Arc::new(Semaphore::new(tm.max_readers)),
             registry: Registry::new(store.clone()),
             presence: Presence::new(expiry),
             store,
@@ -162,7 +165,11 @@ impl TrafficManager {
         };
         let hear = growth::hear(&self.store, &woken, telling, shutdown());
         let presence = self.presence.watch(&self.store, shutdown());
-        tokio::join!(poll, listen, hear, presence);
+        // A look that hangs does not hold up the end.
+        tokio::select! {
+            () = self.shutdown.cancelled() => {}
+            _ = Box::pin(async { tokio::join!(poll, listen, hear, presence) }) => {}
+        }
     }
 }
 

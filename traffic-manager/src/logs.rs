@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, Deref};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ struct Inner {
     succeeded: AtomicU64,
     /// Rises whenever what is known changes.
     version: AtomicU64,
+    /// The last look has failed, or does not come to its end.
+    failing: AtomicBool,
     /// What is known was true then, milliseconds since the epoch.
     true_at: AtomicI64,
     /// Older knowledge is told to be stale, milliseconds.
@@ -50,8 +52,16 @@ struct Known {
     labels: HashMap<Label, LabelLog>,
     /// Which labels publish an API, and where.
     published: HashMap<Arc<str>, BTreeMap<Label, u64>>,
-    /// The ids of the APIs of a name, version and tenant.
-    named: HashMap<Name, Vec<Arc<str>>>,
+    names: Names,
+}
+
+/// Who is called what.
+#[derive(Debug, Default)]
+struct Names {
+    /// The ids of the APIs of a name, version and tenant …
+    ids: HashMap<Name, Vec<Arc<str>>>,
+    /// … and the name of each.
+    names: HashMap<Arc<str>, Name>,
 }
 
 type Name = (String, String, String);
@@ -116,6 +126,7 @@ impl Logs {
             begun: AtomicU64::new(0),
             succeeded: AtomicU64::new(0),
             version: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
             true_at: AtomicI64::new(0),
             stale_after,
         };
@@ -139,14 +150,17 @@ impl Logs {
         let number = inner.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let now = kit::clock::now_ms();
         let since = self.seqs();
-        let logs = inner.store.label_logs(&since).await?;
+        let logs = inner.store.label_logs(&since).await;
+        let logs = logs.inspect_err(|_| inner.failing.store(true, Ordering::SeqCst))?;
         let grown = logs.seqs.clone();
-        if !logs.entries.is_empty() {
-            let mut known = inner.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = inner.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.forget_lost(&logs.seqs) | !logs.entries.is_empty() {
             known.take(logs);
             inner.version.fetch_add(1, Ordering::SeqCst);
         }
+        drop(known);
         inner.true_at.store(now, Ordering::SeqCst);
+        inner.failing.store(false, Ordering::SeqCst);
         inner.succeeded.store(number, Ordering::SeqCst);
         for (label, seq) in grown {
             self.head(&label).send_if_modified(|known| {
@@ -171,14 +185,22 @@ impl Logs {
     }
 
     /// Sees to it that what is told is as new as the database, where it answers soon: nobody who asks
-    /// right after a publish is told what was before. Many who ask at once share a look.
+    /// right after a publish is told what was before. Many who ask at once share a look. What is
+    /// known is better than nothing; that it may be old, the answer says ([`Logs::stale_since`]).
     pub(crate) async fn current(&self) -> Result<(), LogsError> {
         self.loaded().await?;
-        if self.stale_since().is_none() {
-            // What is known is better than nothing; how old it is, the answer says.
-            let _ = timeout(SOON, self.refresh()).await;
+        if self.stale_since().is_none() && timeout(SOON, self.refresh()).await.is_err() {
+            self.inner.failing.store(true, Ordering::SeqCst);
         }
         Ok(())
+    }
+
+    /// Where something is not known: that it is not there, unless the database could not be asked.
+    pub(crate) fn is_absent(&self) -> Result<(), LogsError> {
+        match self.stale_since() {
+            None => Ok(()),
+            Some(_) => Err(LogsError::NoAnswer),
+        }
     }
 
     /// Sees to it that the label's log has reached a position.
@@ -202,13 +224,19 @@ impl Logs {
     #[must_use]
     pub fn stale_since(&self) -> Option<i64> {
         let true_at = self.inner.true_at.load(Ordering::SeqCst);
-        (kit::clock::now_ms() - true_at > self.inner.stale_after).then_some(true_at)
+        let old = kit::clock::now_ms() - true_at > self.inner.stale_after;
+        (old || self.inner.failing.load(Ordering::SeqCst)).then_some(true_at)
     }
 
     /// A receiver that is woken when the label's log changes.
     #[must_use]
     pub fn follow(&self, label: &Label) -> watch::Receiver<u64> {
-        self.head(label).subscribe()
+        let seq = self.seq(label);
+        let heads = self.inner.heads.write();
+        // Under the lock: one without receivers may be forgotten at any time.
+        let mut heads = heads.unwrap_or_else(PoisonError::into_inner);
+        let head = heads.entry(label.clone());
+        head.or_insert_with(|| watch::Sender::new(seq)).subscribe()
     }
 
     /// The newest position of every label log.
@@ -290,7 +318,7 @@ impl Logs {
     pub(crate) fn named(&self, name: &str, version: &str, tenant: &str) -> Option<Arc<str>> {
         let known = self.known();
         let key = (name.to_owned(), version.to_owned(), tenant.to_owned());
-        let ids = known.named.get(&key)?;
+        let ids = known.names.ids.get(&key)?;
         let published = ids.iter().find(|id| known.published.contains_key(*id));
         published.or(ids.last()).cloned()
     }
@@ -322,23 +350,26 @@ impl Logs {
         let Some(log) = known.labels.get(label) else {
             return (0, LabelDigest::of([]));
         };
-        let digest = || {
-            let wanted = log.entries.values().filter(|entry| {
-                entry.instruction == Instruction::Publish
-                    && tenants.is_none_or(|tenants| tenants.contains(&entry.tenant_domain))
-            });
-            LabelDigest::of(wanted.map(|entry| (entry.api_id.as_str(), entry.digest)))
-        };
-        if tenants.is_some() {
-            return (log.seq, digest());
-        }
+        let seq = log.seq;
         let kept = *log.digest.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((seq, digest)) = kept.filter(|(seq, _)| *seq == log.seq) {
+        if let Some((_, digest)) = kept.filter(|(at, _)| *at == seq && tenants.is_none()) {
             return (seq, digest);
         }
-        let made = digest();
-        *log.digest.write().unwrap_or_else(PoisonError::into_inner) = Some((log.seq, made));
-        (log.seq, made)
+        let wanted = log.entries.values().filter(|entry| {
+            entry.instruction == Instruction::Publish
+                && tenants.is_none_or(|tenants| tenants.contains(&entry.tenant_domain))
+        });
+        let wanted: Vec<Arc<Entry>> = wanted.cloned().collect();
+        drop(known);
+        // Hashing takes a while: not under the lock.
+        let digests = wanted.iter().map(|e| (e.api_id.as_str(), e.digest));
+        let made = LabelDigest::of(digests);
+        if tenants.is_none()
+            && let Some(log) = self.known().labels.get(label)
+        {
+            *log.digest.write().unwrap_or_else(PoisonError::into_inner) = Some((seq, made));
+        }
+        (seq, made)
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
@@ -416,10 +447,7 @@ impl Known {
                     row.version.clone(),
                     row.tenant_domain.clone(),
                 );
-                let named = self.named.entry(name).or_default();
-                if !named.contains(&api_id) {
-                    named.push(api_id);
-                }
+                self.names.rename(api_id, name);
                 log.entries.insert(row.seq, Arc::new(Entry::new(row)));
             }
             log.seq = seq;
@@ -470,6 +498,49 @@ impl Deref for Entry {
 
     fn deref(&self) -> &LogRow {
         &self.row
+    }
+}
+
+impl Names {
+    /// An API has the name of its newest revision, and no other.
+    fn rename(&mut self, api_id: Arc<str>, name: Name) {
+        match self.names.get(&api_id) {
+            Some(before) if *before == name => return,
+            Some(before) => {
+                if let Some(ids) = self.ids.get_mut(before) {
+                    ids.retain(|id| *id != api_id);
+                    if ids.is_empty() {
+                        self.ids.remove(before);
+                    }
+                }
+            }
+            None => {}
+        }
+        self.names.insert(Arc::clone(&api_id), name.clone());
+        self.ids.entry(name).or_default().push(api_id);
+    }
+}
+
+impl Known {
+    /// Forgets logs that the database does not have any more: it is an older one. Tells whether
+    /// there were any.
+    fn forget_lost(&mut self, seqs: &BTreeMap<Label, u64>) -> bool {
+        let lost: Vec<Label> = self
+            .labels
+            .keys()
+            .filter(|label| !seqs.contains_key(label))
+            .cloned()
+            .collect();
+        for label in &lost {
+            tracing::warn!(%label, "the label log has gone: the database is an older one");
+            let Some(log) = self.labels.remove(label) else {
+                continue;
+            };
+            for api_id in log.by_api.keys() {
+                withdraw(&mut self.published, api_id, label);
+            }
+        }
+        !lost.is_empty()
     }
 }
 
@@ -612,6 +683,32 @@ mod tests {
         let page = logs.page(&label("L1"), 0, ALL);
         assert_eq!((seqs(&page), page.complete_to), (vec![2], 2));
         assert_eq!(logs.published_to("b"), []);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_the_database_has_no_more_is_forgotten() {
+        let (logs, _directory) = logs(&[("L1", row("a", 1, Publish))]).await;
+        // The database, which knows nothing of it.
+        logs.refresh().await.unwrap();
+        assert_eq!(logs.seq(&label("L1")), 0);
+        assert_eq!(logs.published_to("a"), []);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_that_of_the_newest_revision() {
+        let named = |name: &str, mut row: LogRow| {
+            row.name = name.into();
+            row
+        };
+        let (logs, _directory) = logs(&[
+            ("L1", named("A", row("a", 1, Publish))),
+            ("L1", named("B", row("a", 2, Publish))),
+            ("L1", named("A", row("new", 3, Publish))),
+        ])
+        .await;
+        let id = |name: &str| logs.named(name, "1", "carbon.super");
+        assert_eq!(id("A").as_deref(), Some("new"));
+        assert_eq!(id("B").as_deref(), Some("a"));
     }
 
     #[tokio::test]

@@ -21,6 +21,15 @@ pub(crate) fn reads_label(caller: &Caller, label: &Label) -> Result<(), Problem>
     Err(forbidden("label-not-allowed", detail))
 }
 
+/// What is told of all labels is for those who may read all.
+pub(crate) fn reads_all_labels(caller: &Caller) -> Result<(), Problem> {
+    if caller.labels.is_empty() {
+        return Ok(());
+    }
+    let detail = "this tells of all labels, and this user may read only some of them";
+    Err(forbidden("label-not-allowed", detail))
+}
+
 /// The tenants whose APIs an answer may hold: the one that is asked for, else those of the
 /// caller; `None` for all.
 pub(crate) fn tenants(
@@ -63,6 +72,14 @@ pub(crate) fn readable(caller: &Caller, rows: &mut Snapshot) {
         deployments,
     } = rows;
     gateways.retain(|gateway| reads_any(caller, &gateway.labels));
+    if !caller.labels.is_empty() {
+        for gateway in &mut *gateways {
+            let may_read = |label: &Label| caller.may_read_label(label.as_str());
+            gateway.labels.retain(&may_read);
+            gateway.applied.retain(|label, _| may_read(label));
+        }
+        labels.retain(|row| caller.may_read_label(row.label.as_str()));
+    }
     let known: HashSet<&str> = gateways.iter().map(|row| row.gateway_id.as_str()).collect();
     deployments.retain(|row| known.contains(row.gateway_id.as_str()));
     apis.retain(|api| {

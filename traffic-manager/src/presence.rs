@@ -6,14 +6,25 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use store::{GatewayRow, Store, StoreError};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// All gateways as they last described themselves to any instance. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Presence {
     known: Arc<RwLock<HashMap<String, Seen>>>,
+    /// One look at a time.
+    looks: Arc<Mutex<Looks>>,
     /// One that is silent for longer is offline, milliseconds.
     expiry: i64,
+}
+
+/// Milliseconds since the epoch.
+#[derive(Clone, Copy, Debug, Default)]
+struct Looks {
+    last: i64,
+    /// Until then, silence is not held against a gateway that was online.
+    grace: i64,
 }
 
 /// A gateway when it was last looked for.
@@ -27,6 +38,7 @@ impl Presence {
     pub(crate) fn new(expiry: i64) -> Self {
         Self {
             known: Arc::default(),
+            looks: Arc::default(),
             expiry,
         }
     }
@@ -52,14 +64,22 @@ impl Presence {
     /// # Errors
     /// When the database fails; what was known stays.
     pub(crate) async fn look(&self, store: &Store, now: i64) -> Result<(), StoreError> {
+        let mut looks = self.looks.lock().await;
         let rows = store.gateways().await?;
+        if looks.last > 0 && now - looks.last > self.expiry {
+            // The database was away, so no gateway could be heard: each gets time to speak again.
+            looks.grace = now + self.expiry;
+        }
+        looks.last = now;
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let mut found = HashMap::with_capacity(rows.len());
         for row in rows {
             let gateway_id = row.gateway_id.as_str();
             let silent_ms = now - row.last_seen;
-            let online = silent_ms <= self.expiry;
-            match (known.get(gateway_id).map(|seen| seen.online), online) {
+            let before = known.get(gateway_id).map(|seen| seen.online);
+            let excused = now < looks.grace && before == Some(true);
+            let online = silent_ms <= self.expiry || excused;
+            match (before, online) {
                 (Some(true) | None, false) => {
                     tracing::warn!(gateway_id, silent_ms, "gateway offline: no heartbeat");
                 }
@@ -120,14 +140,21 @@ mod tests {
         let presence = Presence::new(100);
         let mut online = Vec::new();
         beats(5).await;
-        for now in [5, 105, 106] {
+        for now in [5, 60, 105, 106] {
             presence.look(&store, now).await.unwrap();
             online.push(presence.gateways()[0].online);
         }
         beats(110).await;
         presence.look(&store, 111).await.unwrap();
         online.push(presence.gateways()[0].online);
-        assert_eq!(online, [true, true, false, true]);
+        assert_eq!(online, [true, true, true, false, true]);
+        // The database could not be asked for long: nobody could be heard.
+        presence.look(&store, 400).await.unwrap();
+        assert!(presence.gateways()[0].online);
+        presence.look(&store, 499).await.unwrap();
+        assert!(presence.gateways()[0].online);
+        presence.look(&store, 500).await.unwrap();
+        assert!(!presence.gateways()[0].online);
         assert_eq!(presence.started("g"), Some(5));
         assert_eq!(presence.started("nobody"), None);
     }

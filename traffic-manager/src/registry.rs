@@ -17,6 +17,9 @@ const WAITING: usize = 4096;
 /// Rows that are written together, about.
 const TOGETHER: usize = 2048;
 
+/// Characters of a reason that are kept.
+const MAX_REASON: usize = 4000;
+
 /// What the registry has no room for, or could not write.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum RegistryError {
@@ -57,6 +60,11 @@ impl Registry {
     /// A receiver that is woken when this instance has written what gateways said.
     pub(crate) fn written(&self) -> watch::Receiver<()> {
         self.written.subscribe()
+    }
+
+    /// Whether what is said can still be written.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.queue.is_closed()
     }
 
     /// Records a registration or heartbeat; forgets a gateway that ends.
@@ -113,8 +121,11 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<Waiting>, told: watch::
         let mut answers = Vec::new();
         let mut next = Some(first);
         while let Some(Waiting { notice, written }) = next {
-            add(&mut said, notice);
-            answers.push(written);
+            // Who has gone away says it again, perhaps to another instance, which must count.
+            if !written.is_closed() {
+                add(&mut said, notice);
+                answers.push(written);
+            }
             let rows = said.started.len() + said.seen.len() + said.deployments.len();
             next = if rows < TOGETHER {
                 waiting.try_recv().ok()
@@ -178,6 +189,11 @@ fn deployment_row(notice: &DeploymentNotice) -> Option<DeploymentRow> {
         (Some(code), Some(message)) if !code.is_empty() => Some(format!("{code}: {message}")),
         (_, message) => message.clone(),
     };
+    // Not every database takes every character.
+    let reason = reason.map(|reason| {
+        let shown = |c: char| if c.is_control() { ' ' } else { c };
+        reason.chars().take(MAX_REASON).map(shown).collect()
+    });
     Some(DeploymentRow {
         gateway_id: notice.gateway_id.clone(),
         api_id: notice.api_id.clone(),

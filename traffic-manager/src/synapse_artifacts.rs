@@ -14,17 +14,15 @@ use crate::chunks::Cut;
 use crate::encoding::{Assembler, Encoding};
 use crate::logs::{Entry, LogsError};
 
-/// Made at a time for one reader, bytes of text.
-const CHUNK: usize = 256 * 1024;
-/// Artifacts asked for at a time …
+/// Artifacts in a chunk of the bulk answer at most …
 const TOGETHER: usize = 32;
 /// … and their bytes, but at least one.
-const TOGETHER_BYTES: u64 = 2 * 1024 * 1024;
+const TOGETHER_BYTES: u64 = 512 * 1024;
 /// How often an artifact that has been replaced meanwhile is looked for anew.
 const TRIES: u32 = 3;
 
 /// Answer of `GET /synapse-attributes`. `count` is null, as API Manager's is.
-#[derive(Debug, Serialize, PartialEq, Eq)]
+#[derive(Debug, Default, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Attributes {
     count: Option<u64>,
@@ -60,7 +58,9 @@ pub(crate) async fn artifact(
 ) -> Result<Option<String>, Cut> {
     manager.logs.current().await?;
     for _ in 0..TRIES {
-        let Some(entry) = manager.logs.entry(label, api_id).filter(|e| visible(e)) else {
+        let entry = manager.logs.entry(label, api_id);
+        let Some(entry) = entry.filter(|entry| visible(entry)) else {
+            manager.logs.is_absent()?;
             return Ok(None);
         };
         if asked != Asked::Any && asked != Asked::Only(entry.instruction) {
@@ -85,15 +85,25 @@ pub(crate) async fn attributes(
 ) -> Result<Attributes, Cut> {
     manager.logs.current().await?;
     let api_id = manager.logs.named(name, version, tenant);
-    let labels = match &api_id {
-        None => Vec::new(),
-        Some(api_id) => manager.logs.published_to(api_id),
+    let Some(api_id) = api_id else {
+        manager.logs.is_absent()?;
+        return Ok(Attributes::default());
     };
-    let labels = labels.into_iter().map(|saved| saved.label);
+    let all: Vec<Label> = manager
+        .logs
+        .published_to(&api_id)
+        .into_iter()
+        .map(|saved| saved.label)
+        .collect();
+    let labels: Vec<Label> = all.iter().filter(|label| visible(label)).cloned().collect();
+    if labels.is_empty() && !all.is_empty() {
+        // Nobody is told of an API that is not theirs.
+        return Ok(Attributes::default());
+    }
     Ok(Attributes {
         count: None,
-        labels: labels.filter(|label| visible(label)).collect(),
-        api_id: api_id.map(|id| id.to_string()),
+        labels,
+        api_id: Some(api_id.to_string()),
     })
 }
 
@@ -106,12 +116,16 @@ pub(crate) async fn all(
 ) -> Result<impl Stream<Item = Result<Bytes, Cut>> + use<>, Cut> {
     manager.logs.current().await?;
     let mut entries = manager.logs.published(label);
+    if manager.logs.seq(label) == 0 {
+        manager.logs.is_absent()?;
+    }
     entries.retain(|entry| visible(entry));
     let mut sending = Sending {
         manager: manager.clone(),
         label: label.clone(),
         entries,
         next: 0,
+        encoding,
         assembler: Assembler::new(encoding),
         ended: false,
     };
@@ -138,6 +152,7 @@ struct Sending {
     /// What the answer holds: as it was when it began.
     entries: Vec<Arc<Entry>>,
     next: usize,
+    encoding: Encoding,
     assembler: Assembler,
     ended: bool,
 }
@@ -147,41 +162,53 @@ impl Sending {
         if self.ended {
             return None;
         }
-        let mut text = String::new();
-        if self.next == 0 {
-            text = format!("{{\"count\":{},\"list\":[", self.entries.len());
-        }
-        while text.len() < CHUNK && self.next < self.entries.len() {
-            let texts = match self.texts().await {
-                Ok(texts) => texts,
-                Err(error) => return Some(Err(error)),
-            };
-            for artifact in texts {
-                if self.next > 0 {
-                    text.push(',');
-                }
-                self.next += 1;
-                text.push_str(&serde_json::Value::from(artifact).to_string());
-            }
-        }
-        self.ended = self.next == self.entries.len();
-        if self.ended {
-            text.push_str("],\"pagination\":null}");
-        }
-        let bytes = self.assembler.with_text(Bytes::new(), text, self.ended);
-        Some(Ok(bytes))
+        Some(self.chunk().await)
     }
 
-    /// The next artifacts. One that has been replaced since the answer began comes as it is now;
-    /// one that has gone cuts the answer: the count that was sent would be wrong.
-    async fn texts(&self) -> Result<Vec<String>, Cut> {
+    async fn chunk(&mut self) -> Result<Bytes, Cut> {
+        let (first, part) = (self.next == 0, self.part());
+        let texts = self.texts(part).await?;
+        self.next += texts.len();
+        self.ended = self.next == self.entries.len();
+        let (count, last, encoding) = (self.entries.len(), self.ended, self.encoding);
+        // Escaping and compressing takes a while: not on a thread that serves others.
+        let make = move || {
+            let mut text = String::with_capacity(texts.iter().map(String::len).sum());
+            if first {
+                text = format!("{{\"count\":{count},\"list\":[");
+            }
+            for (index, artifact) in texts.into_iter().enumerate() {
+                if index > 0 || !first {
+                    text.push(',');
+                }
+                text.push_str(&serde_json::Value::from(artifact).to_string());
+            }
+            if last {
+                text.push_str("],\"pagination\":null}");
+            }
+            encoding.piece(text.into())
+        };
+        let piece = tokio::task::spawn_blocking(make).await;
+        let piece = piece.map_err(|error| interrupted(error.to_string()))?;
+        let bytes = self.assembler.add(piece);
+        Ok(self.assembler.with_text(bytes, String::new(), self.ended))
+    }
+
+    /// The entries of the next chunk.
+    fn part(&self) -> Vec<Arc<Entry>> {
+        let rest = &self.entries[self.next..];
         let mut bytes = 0;
-        let rest = self.entries[self.next..].iter().take(TOGETHER);
-        let fitting = rest.take_while(|entry| {
+        let fitting = rest.iter().take(TOGETHER).take_while(|entry| {
             bytes += entry.bytes;
             bytes <= TOGETHER_BYTES
         });
-        let part = &self.entries[self.next..][..fitting.count().max(1)];
+        let fitting = fitting.count().max(1).min(rest.len());
+        rest[..fitting].to_vec()
+    }
+
+    /// Their artifacts. One that has been replaced since the answer began comes as it is now; one
+    /// that has gone cuts the answer: the count that was sent would be wrong.
+    async fn texts(&self, part: Vec<Arc<Entry>>) -> Result<Vec<String>, Cut> {
         let texts = part.iter().map(|entry| self.manager.blobs.text(entry));
         match futures_util::future::try_join_all(texts).await {
             Ok(texts) => return Ok(texts),
@@ -197,6 +224,10 @@ impl Sending {
         }
         Ok(texts)
     }
+}
+
+fn interrupted(reason: String) -> Cut {
+    Arc::new(BlobError::Interrupted(reason)).into()
 }
 
 fn gone(api_id: &str) -> Cut {

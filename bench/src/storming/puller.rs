@@ -15,6 +15,8 @@ pub struct Puller {
     connector: TlsConnector,
     port: u16,
     request: Arc<str>,
+    /// A whole answer has at least so many bytes.
+    least: u64,
 }
 
 const BUFFER: usize = 64 * 1024;
@@ -39,16 +41,29 @@ impl Puller {
             connector: Arc::new(config).into(),
             port,
             request: request.into(),
+            least: 0,
         })
+    }
+
+    /// The same, for answers whose body has so many bytes.
+    #[must_use]
+    pub fn expecting(self, bytes: usize) -> Self {
+        let least = bytes as u64;
+        Self { least, ..self }
     }
 
     /// Pulls once; returns how many bytes came.
     ///
     /// # Errors
-    /// When the connection fails or the answer is none of status 200.
+    /// When the connection fails, the answer is none of status 200, or not whole.
     pub async fn pull(&self) -> anyhow::Result<u64> {
         let mut received = 0;
         self.answer(|part| received += part.len() as u64).await?;
+        let least = self.least;
+        ensure!(
+            received > least,
+            "{received} bytes came, {least} and a head were expected"
+        );
         Ok(received)
     }
 

@@ -60,7 +60,12 @@ pub async fn count_requests(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let begun = Instant::now();
-    let method = request.method().to_string();
+    let method = match request.method().as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
+        // Anybody can send any.
+        _ => "other",
+    };
+    let method = method.to_owned();
     // Not the path: anybody can ask for any.
     let resource = request.match_pattern();
     let resource = resource.unwrap_or_else(|| "none".to_owned());

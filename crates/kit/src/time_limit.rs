@@ -5,7 +5,6 @@ use std::time::Duration;
 use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
 use tokio::time::timeout;
 
@@ -15,7 +14,7 @@ use crate::problem::Problem;
 /// answer that has begun is not.
 ///
 /// # Errors
-/// Those of the handler, and a problem with status 408.
+/// Those of the handler, and a problem with status 503, for it may be this side that is slow.
 pub async fn within<B: MessageBody>(
     limit: Duration,
     request: ServiceRequest,
@@ -25,7 +24,7 @@ pub async fn within<B: MessageBody>(
         .await
         .unwrap_or_else(|_| {
             let detail = format!("the request took more than {} s", limit.as_secs_f64());
-            let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "took-too-long", detail);
+            let problem = Problem::unavailable("took-too-long", detail);
             Err(problem.into())
         })
 }
@@ -54,6 +53,6 @@ mod tests {
         assert_eq!(call_service(&app, get("/x/now")).await.status(), 200);
         let late = actix_web::dev::Service::call(&app, get("/x/never")).await;
         let late = late.unwrap_err().as_response_error().status_code();
-        assert_eq!(late, 408);
+        assert_eq!(late, 503);
     }
 }

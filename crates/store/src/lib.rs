@@ -178,10 +178,14 @@ impl Store {
         &self.dc
     }
 
-    /// Finishes open statements and closes all connections.
+    /// Finishes open statements and closes all connections; those of a server that hangs are left
+    /// to the end of the process.
     pub async fn close(&self) {
-        self.read.close().await;
-        self.write.close().await;
+        let closed = async {
+            self.read.close().await;
+            self.write.close().await;
+        };
+        let _ = timeout(TRIAL, closed).await;
     }
 
     async fn begin_write(&self) -> Result<Tx, StoreError> {

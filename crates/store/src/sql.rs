@@ -78,7 +78,8 @@ pub(crate) const REVISION: Table = Table {
     there: There::Never,
 };
 pub(crate) const PRUNE_REVISIONS: &str = "DELETE FROM LS_REVISION WHERE REVISION <= (SELECT a.REVISION FROM LS_API a \
-     WHERE a.API_ID = LS_REVISION.API_ID) - ? AND API_ID IN (??)";
+     WHERE a.API_ID = LS_REVISION.API_ID) - ? AND NOT EXISTS (SELECT 1 FROM LS_LABEL_LOG l \
+     WHERE l.API_ID = LS_REVISION.API_ID AND l.REVISION = LS_REVISION.REVISION) AND API_ID IN (??)";
 pub(crate) const SEQUENCE: Table = Table {
     name: "LS_LABEL_SEQUENCE",
     columns: &["DC", "GATEWAY_LABEL", "SEQ"],

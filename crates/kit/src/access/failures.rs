@@ -82,6 +82,13 @@ pub struct Failures {
 }
 
 impl Failures {
+    /// Counters there are.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.len()
+    }
+
     /// How long one has to wait, if any of these is cooling down.
     pub fn cooling(&self, counted: &[Counted]) -> Option<Duration> {
         let now = Instant::now();

@@ -19,6 +19,7 @@ mod verify;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::ServiceRequest;
 use subtle::ConstantTimeEq as _;
@@ -35,6 +36,7 @@ pub(crate) use users::{Hashes, User};
 use verify::Verifier;
 
 use crate::config::{Config, ConfigError};
+use crate::secret::Secret;
 
 /// Why the users cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -177,6 +179,7 @@ impl Access {
         let counted = name.get(..name.len().min(255)).unwrap_or_default();
         let at = [Counted::name_at(counted, peer)];
         let wide = [Counted::name(counted), Counted::address(peer)];
+        let guess = at.clone();
         if let Some(wait) = failures.cooling(&at) {
             return Err(denied(Refusal::TooMany(wait)));
         }
@@ -184,24 +187,55 @@ impl Access {
         if let Some(user) = verifier.remembered(&digest).and_then(|at| users.get(at)) {
             return Ok(user);
         }
-        let cooling = || failures.cooling(&wide);
         let too_many = |wait| {
-            // It was a guess at what is remembered, so it counts there.
-            failures.failed(&at);
+            // It was a guess at what is remembered, so it counts there. Nothing is remembered of a
+            // name that nobody has, and nobody fills the table with such names.
+            if user.is_some() {
+                failures.failed(&guess);
+            }
             denied(Refusal::TooMany(wait))
         };
-        if let Some(wait) = cooling() {
+        if let Some(wait) = failures.cooling(&wide) {
             return Err(too_many(wait));
         }
-        let verified = verifier.verify(digest, user, password, cooling).await;
-        match (verified.map_err(too_many)?, user) {
+        // In a task of its own: a guess counts, also when its client has gone before the answer.
+        let (access, index) = (self.clone(), user.map(|(index, _)| index));
+        let password = Secret::new(password);
+        let judged =
+            tokio::spawn(async move { access.judge(digest, index, &password, at, wide).await });
+        let judged = judged.await.unwrap_or(Ok(false));
+        match (judged.map_err(too_many)?, user) {
             (true, Some((_, user))) => Ok(user),
-            _ => {
-                failures.failed(&at);
-                failures.failed(&wide);
-                Err(denied(Refusal::BadCredentials(WRONG)))
-            }
+            _ => Err(denied(Refusal::BadCredentials(WRONG))),
         }
+    }
+
+    /// Verifies a password and counts a wrong one.
+    async fn judge(
+        &self,
+        digest: [u8; 32],
+        user: Option<usize>,
+        password: &Secret,
+        at: [Counted; 1],
+        wide: [Counted; 2],
+    ) -> Result<bool, Duration> {
+        let Inner {
+            users,
+            verifier,
+            failures,
+        } = &*self.0;
+        let user = user.and_then(|index| Some((index, users.get(index)?)));
+        let cooling = || failures.cooling(&wide);
+        let right = verifier
+            .verify(digest, user, password.expose(), cooling)
+            .await?;
+        if !right {
+            if user.is_some() {
+                failures.failed(&at);
+            }
+            failures.failed(&wide);
+        }
+        Ok(right)
     }
 
     fn by_token(&self, token: &str, peer: IpAddr) -> Result<&User, Refusal> {

@@ -177,3 +177,17 @@ async fn guesses_at_what_is_remembered_are_counted_too() {
     assert_eq!(get(&app, "/viewers", FAR, &right).await.0, 429);
     assert_eq!(get(&app, "/viewers", NEAR, &right).await.0, 200);
 }
+
+#[actix_web::test]
+async fn who_cools_down_fills_no_table_with_names_that_nobody_has() {
+    tokio::time::pause();
+    let access = access();
+    let app = app(&access).await;
+    for guess in 0..500 {
+        let guess = basic(&format!("nobody {guess}"), "x");
+        let (status, _) = get(&app, "/viewers", FAR, &guess).await;
+        assert!([401, 429].contains(&status));
+    }
+    let counted = access.0.failures.len();
+    assert!(counted <= 2 * MOST_FAILURES as usize, "{counted} counters");
+}

@@ -17,7 +17,7 @@ type Digest = [u8; 32];
 pub struct Verifier {
     key: [u8; 32],
     /// Hashing takes tens of megabytes, so few do it at a time; the others wait.
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     remembered: Mutex<HashMap<Digest, usize>>,
     /// What is being verified; others with the same name and password wait for the outcome.
     flights: Mutex<HashMap<Digest, Arc<OnceCell<bool>>>>,
@@ -33,7 +33,7 @@ impl Verifier {
         let passwords = users.iter().filter_map(|user| user.password.as_ref());
         Ok(Self {
             key: random()?,
-            turns: Semaphore::new((cores / 2).clamp(1, 4)),
+            turns: Arc::new(Semaphore::new((cores / 2).clamp(1, 4))),
             remembered: Mutex::default(),
             flights: Mutex::default(),
             decoy: passwords.max_by_key(|password| password.cost()).cloned(),
@@ -77,15 +77,17 @@ impl Verifier {
             if let PasswordCheck::Sha256(_) = check {
                 return Ok(check.matches(password));
             }
-            let turn = self.turns.acquire().await;
+            let turn = Arc::clone(&self.turns).acquire_owned().await;
             if let Some(wait) = cooling() {
                 return Err(wait);
             }
             let (check, password) = (check.clone(), password.to_owned());
-            let hashing = tokio::task::spawn_blocking(move || check.matches(&password));
-            let matches = hashing.await.unwrap_or(false);
-            drop(turn);
-            Ok(matches)
+            // The turn ends with the hashing, also when the client has gone.
+            let hashing = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                check.matches(&password)
+            });
+            Ok(hashing.await.unwrap_or(false))
         });
         let matches = *matches.await? && known.is_some();
         if let Some((index, _)) = user.filter(|_| matches) {

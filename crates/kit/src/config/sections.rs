@@ -224,6 +224,8 @@ pub struct TrafficManager {
     pub watch_heartbeat_interval: u64,
     /// Bytes.
     pub artifact_cache_size: u64,
+    /// Open pulls and watch streams.
+    pub max_readers: usize,
 }
 
 /// [`Config::artifacts_database`] chooses between them.

@@ -158,6 +158,14 @@ pub(super) async fn only_the_last_revisions_are_kept(fixture: &Fixture) {
         .unwrap();
     let kept: Vec<i64> = rows.iter().map(|row| sqlx::Row::get(row, 0)).collect();
     assert_eq!(kept, [4, 5, 6]);
+    // What a label's log names is kept, however old it is: the tombstone of a label that was left.
+    saved(store, save("b", "0", &["L1", "L2"])).await;
+    for n in 1..6 {
+        saved(store, save("b", &n.to_string(), &["L2"])).await;
+    }
+    let (entries, _) = behind(store, "L1", 0).await;
+    assert_eq!((entries[1].instruction, entries[1].revision), (Remove, 2));
+    assert!(texts(store, &entries).await.iter().all(Option::is_some));
 }
 
 /// Commit order: 16 publishers, two of them through a store of their own (another process), save
