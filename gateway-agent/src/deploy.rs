@@ -1,17 +1,19 @@
 //! Deploying: pulled entries become plans off the request path, the route table is swapped once
 //! for each batch, and every entry is acknowledged.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use artifact::{Artifact, DeploymentAction, DeploymentNotice, LabelLogEntry, Severity};
+use artifact::{Artifact, DeploymentAction, DeploymentNotice, Label, LabelLogEntry, Severity};
 use synapse::dispatch::RouteTable;
 use synapse::xml::Limits;
 use tokio::sync::{mpsc, watch};
 
 use crate::deployed_set::{DeployedSet, Deployment, Routed};
 use crate::follow::Pulled;
+use crate::snapshot::ledger::{Ledger, Outcome};
+use crate::snapshot::state::{Position, Stamp, StoredApi};
 use crate::sync_core::{Change, SyncCore};
 
 /// The table that answers requests; readers take a snapshot, a change swaps the whole.
@@ -27,6 +29,10 @@ pub struct Progress {
     pub missing: Vec<artifact::Label>,
     pub deployed: usize,
     pub failed: usize,
+    /// What is deployed comes from the snapshot, and a label's log has not been pulled since.
+    pub from_snapshot: bool,
+    /// Entries that were pulled since the start.
+    pub pulled: u64,
 }
 
 /// Applies what is pulled, one batch after the other: the order per API is the order of the log.
@@ -37,13 +43,20 @@ pub struct Deployer {
     pub routes: Routes,
     pub notices: mpsc::UnboundedSender<DeploymentNotice>,
     pub progress: watch::Sender<Progress>,
-    set: DeployedSet,
+    /// What is noted for the snapshot; `None` without one.
+    pub ledger: Option<Ledger>,
+    pub(crate) set: DeployedSet,
+    /// Labels that come from the snapshot and whose logs have not been pulled since.
+    pub(crate) unpulled: BTreeSet<Label>,
+    pulled: u64,
+    /// APIs of which something was reported since the last batch.
+    touched: BTreeSet<String>,
     /// APIs whose newest revision was refused, with the revision and reason that were reported.
     failed: HashMap<String, (u64, String)>,
 }
 
 /// A compiled entry, or why it is refused.
-type Compiled = Result<Arc<Deployment>, (Box<LabelLogEntry>, String)>;
+pub(crate) type Compiled = Result<Arc<Deployment>, (Box<LabelLogEntry>, String)>;
 
 impl Deployer {
     #[must_use]
@@ -66,7 +79,11 @@ impl Deployer {
             )))),
             notices,
             progress: watch::Sender::new(progress),
+            ledger: None,
             set: DeployedSet::default(),
+            unpulled: BTreeSet::new(),
+            pulled: 0,
+            touched: BTreeSet::new(),
             failed: HashMap::new(),
         }
     }
@@ -76,9 +93,14 @@ impl Deployer {
         while let Some(batch) = pulled.recv().await {
             self.apply(batch).await;
         }
+        if let Some(ledger) = &self.ledger {
+            ledger.recorder.close();
+        }
     }
 
     async fn apply(&mut self, batch: Pulled) {
+        self.pulled += batch.entries.len() as u64;
+        let noted = self.ledger.is_some().then(|| batch.entries.clone());
         let changes = self.core.pulled(&batch.label, batch.entries);
         if !changes.is_empty() {
             let (deploy, undeploy) = sort(changes);
@@ -87,22 +109,66 @@ impl Deployer {
         }
         if batch.complete {
             self.core.completed(&batch.label);
+            self.unpulled.remove(&batch.label);
         }
+        self.note(&batch.label, batch.reached, noted.unwrap_or_default());
+        self.tell_progress();
+        // A follower that has ended in between does not need the answer.
+        let _ = batch.applied.send(());
+    }
+
+    /// Notes for the snapshot what a batch has changed.
+    fn note(&mut self, label: &Label, cursor: u64, mut entries: Vec<LabelLogEntry>) {
+        let mut touched = std::mem::take(&mut self.touched);
+        let Some(ledger) = &mut self.ledger else {
+            return;
+        };
+        entries.retain(|entry| {
+            let standing = self.core.standing(label, &entry.api_id);
+            standing.is_some_and(|standing| standing.seq == entry.seq)
+        });
+        touched.extend(entries.iter().map(|entry| entry.api_id.clone()));
+        let apis = touched.into_iter().map(|api_id| {
+            let outcome = Outcome {
+                wanted: self.core.wanted(&api_id),
+                serving: self.set.get(&api_id).map(|deployment| stamp(deployment)),
+                reason: self.failed.get(&api_id).map(|(_, reason)| reason.clone()),
+            };
+            (api_id, outcome)
+        });
+        let position = Position {
+            cursor,
+            complete: self.core.is_complete(label),
+        };
+        ledger.applied(label, position, entries, apis);
+    }
+
+    /// Of what was brought back, only what has become another than it was `stored` is noted.
+    pub(crate) fn only_new(&mut self, stored: &BTreeMap<String, StoredApi>) {
+        let set = &self.set;
+        self.touched.retain(|api_id| {
+            let now = set.get(api_id).map(|deployment| deployment.digest);
+            let before = stored.get(api_id).and_then(|api| api.serving.as_ref());
+            now != before.map(|stamp| stamp.digest)
+        });
+    }
+
+    pub(crate) fn tell_progress(&self) {
         let progress = Progress {
             missing: self.core.missing(),
             deployed: self.set.len(),
             failed: self.failed.len(),
+            from_snapshot: !self.unpulled.is_empty(),
+            pulled: self.pulled,
         };
         self.progress.send_if_modified(|known| {
             let changed = *known != progress;
             *known = progress;
             changed
         });
-        // A follower that has ended in between does not need the answer.
-        let _ = batch.applied.send(());
     }
 
-    fn install(&mut self, compiled: Vec<Compiled>, undeploy: Vec<LabelLogEntry>) {
+    pub(crate) fn install(&mut self, compiled: Vec<Compiled>, undeploy: Vec<LabelLogEntry>) {
         let mut newcomers = Vec::with_capacity(compiled.len());
         for result in compiled {
             match result {
@@ -152,7 +218,7 @@ impl Deployer {
     }
 
     /// Reports a refusal; what was deployed before goes on answering.
-    fn refuse(&mut self, notice: &DeploymentNotice, reason: &str) {
+    pub(crate) fn refuse(&mut self, notice: &DeploymentNotice, reason: &str) {
         // The reason holds parts of the artifact; it is for people, and has to fit a report.
         let reason: String = reason.chars().take(MAX_REASON).collect();
         let said = (notice.revision, reason.clone());
@@ -180,7 +246,10 @@ impl Deployer {
         });
     }
 
-    fn notify(&self, notice: DeploymentNotice) {
+    pub(crate) fn notify(&mut self, notice: DeploymentNotice) {
+        if self.ledger.is_some() {
+            self.touched.insert(notice.api_id.clone());
+        }
         // The reporter ends after the deployer.
         let _ = self.notices.send(notice);
     }
@@ -208,7 +277,7 @@ fn sort(changes: Vec<Change>) -> (Vec<LabelLogEntry>, Vec<LabelLogEntry>) {
 }
 
 /// Compiles on the blocking pool, as many at a time as there are cores.
-async fn compile_all(entries: Vec<LabelLogEntry>) -> Vec<Compiled> {
+pub(crate) async fn compile_all(entries: Vec<LabelLogEntry>) -> Vec<Compiled> {
     if entries.is_empty() {
         return Vec::new();
     }
@@ -274,7 +343,7 @@ fn compile(entry: LabelLogEntry) -> Compiled {
     }))
 }
 
-fn entry_notice(gateway_id: &str, entry: &LabelLogEntry) -> DeploymentNotice {
+pub(crate) fn entry_notice(gateway_id: &str, entry: &LabelLogEntry) -> DeploymentNotice {
     DeploymentNotice {
         gateway_id: gateway_id.to_owned(),
         api_id: entry.api_id.clone(),
@@ -288,6 +357,16 @@ fn entry_notice(gateway_id: &str, entry: &LabelLogEntry) -> DeploymentNotice {
         error_code: None,
         error_message: None,
         overridden: false,
+    }
+}
+
+fn stamp(deployment: &Deployment) -> Stamp {
+    Stamp {
+        revision: deployment.revision,
+        digest: deployment.digest,
+        name: deployment.name.clone(),
+        version: deployment.version.clone(),
+        tenant_domain: deployment.tenant_domain.clone(),
     }
 }
 

@@ -39,6 +39,8 @@ const LAG_TRIES: u32 = 35;
 pub struct Pulled {
     pub label: Label,
     pub entries: Vec<LabelLogEntry>,
+    /// Where the cursor is once they have been applied.
+    pub reached: u64,
     /// The log has been read to its end.
     pub complete: bool,
     /// Answered once the entries have been applied.
@@ -59,7 +61,7 @@ impl Applied {
             .clone()
     }
 
-    fn reached(&self, label: &Label, seq: u64) {
+    pub(crate) fn reached(&self, label: &Label, seq: u64) {
         let mut positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         positions.insert(label.clone(), seq);
     }
@@ -108,10 +110,19 @@ pub(crate) enum FollowError {
 }
 
 impl Follower {
-    /// Follows until shutdown. Failures are waited out, for ever.
-    pub async fn run(mut self, apply: mpsc::Sender<Pulled>, shutdown: CancellationToken) {
+    /// Follows until shutdown, from the cursor that `start` brings. Failures are waited out, for
+    /// ever.
+    pub async fn run(
+        mut self,
+        start: oneshot::Receiver<u64>,
+        apply: mpsc::Sender<Pulled>,
+        shutdown: CancellationToken,
+    ) {
         let mut hints = self.hints.take();
-        let mut cursor = 0;
+        let mut cursor = tokio::select! {
+            () = shutdown.cancelled() => return,
+            cursor = start => cursor.unwrap_or(0),
+        };
         let mut failures = 0_u32;
         let mut lags = 0_u32;
         // What an event has announced and the traffic manager has not reached in time.
@@ -248,19 +259,17 @@ impl Follower {
                             let cursor = *cursor;
                             return Err(FollowError::WentBack { found: seq, cursor });
                         }
-                        self.hand_on(&mut batch, true, cursor, apply).await?;
-                        *cursor = seq;
-                        self.applied.reached(&self.label, seq);
+                        self.hand_on(&mut batch, Some(seq), cursor, apply).await?;
                         *worked = true;
                     }
                     Err(error) => {
                         // What came before it is good, and must not be pulled again for ever.
-                        self.hand_on(&mut batch, false, cursor, apply).await?;
+                        self.hand_on(&mut batch, None, cursor, apply).await?;
                         return Err(error);
                     }
                 }
                 if batch.entries.len() >= BATCH || batch.bytes >= BATCH_BYTES {
-                    self.hand_on(&mut batch, false, cursor, apply).await?;
+                    self.hand_on(&mut batch, None, cursor, apply).await?;
                 }
             }
             let idle = batch.entries.is_empty() && lines.is_empty();
@@ -279,26 +288,29 @@ impl Follower {
         }
     }
 
-    /// Hands a batch on, waits until it has been applied and moves the cursor behind it.
+    /// Hands a batch on, waits until it has been applied and moves the cursor behind it, or to where
+    /// the log is `complete`.
     async fn hand_on(
         &self,
         batch: &mut Batch,
-        complete: bool,
+        complete: Option<u64>,
         cursor: &mut u64,
         apply: &mpsc::Sender<Pulled>,
     ) -> Result<(), FollowError> {
         let (applied, done) = oneshot::channel();
         let Batch { entries, .. } = std::mem::take(batch);
-        let reached = entries.last().map(|entry| entry.seq);
+        let newest = entries.last().map(|entry| entry.seq);
+        let reached = complete.or(newest).unwrap_or(*cursor).max(*cursor);
         let pulled = Pulled {
             label: self.label.clone(),
             entries,
-            complete,
+            reached,
+            complete: complete.is_some(),
             applied,
         };
         apply.send(pulled).await.map_err(|_| FollowError::Ended)?;
         done.await.map_err(|_| FollowError::Ended)?;
-        *cursor = reached.unwrap_or(*cursor).max(*cursor);
+        *cursor = reached;
         self.applied.reached(&self.label, *cursor);
         Ok(())
     }

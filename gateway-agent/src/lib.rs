@@ -1,8 +1,9 @@
 //! Follows the label logs, deploys what they say, serves traffic.
 //!
 //! The files stand in the order of the flow: `hints` says when, `follow` pulls a label's log, `sync_core` decides
-//! what changes, `deploy` compiles and swaps, `deployed_set` is what answers, `report` tells the
-//! traffic manager, `data_plane` serves clients. No database here: a gateway lives without one.
+//! what changes, `deploy` compiles and swaps, `deployed_set` is what answers, `snapshot` keeps it on
+//! disk and `restore` brings it back, `report` tells the traffic manager, `data_plane` serves
+//! clients. No database here: a gateway lives without one.
 
 pub mod data_plane;
 pub mod deploy;
@@ -12,6 +13,8 @@ pub mod hints;
 mod lines;
 mod management;
 pub mod report;
+mod restore;
+pub mod snapshot;
 pub mod sync_core;
 
 use std::collections::BTreeSet;
@@ -26,7 +29,7 @@ use kit::backoff::Backoff;
 use kit::config::{Config, ConfigError};
 use kit::credentials::Credentials;
 use kit::http_client::Trust;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +38,9 @@ use deploy::{Deployer, Progress};
 use follow::{Applied, Follower};
 use hints::Listener;
 use report::Reporter;
+use snapshot::Settings;
+use snapshot::ledger::{Ledger, Recorder};
+use snapshot::writer::Writer;
 use sync_core::SyncCore;
 
 /// A running gateway.
@@ -78,7 +84,10 @@ impl Agent {
 
         let (notice_sender, notices) = mpsc::unbounded_channel();
         let core = SyncCore::new(labels.iter().cloned());
-        let deployer = Deployer::new(id.clone(), core, notice_sender);
+        let mut deployer = Deployer::new(id.clone(), core, notice_sender);
+        let settings = Settings::of(config, &id, &labels);
+        let recorder = settings.as_ref().map(|_| Recorder::default());
+        deployer.ledger = recorder.clone().map(Ledger::new);
         let progress = deployer.progress.subscribe();
         // Version-less APIs of API Manager call their own gateway by HTTPS.
         let development = kit::tls::development_ca(&config.lockstep.data_dir);
@@ -107,7 +116,7 @@ impl Agent {
         // Subscribed before the first pull: no event falls between.
         let subscription = events.map(Bus::subscribe);
         let counters = subscription.as_ref().map(Subscription::counters);
-        let management = management::serve(config, progress.clone(), counters)?;
+        let management = management::serve(config, progress.clone(), counters, recorder.clone())?;
         let management_address = management.address;
         let tls = kit::tls::server_config(&identity, None)?;
         let limits = &config.gateway.limits;
@@ -135,6 +144,7 @@ impl Agent {
         let waiting_time = Duration::from_millis(sync.event_waiting_time);
         let (apply, pulled) = mpsc::channel(labels.len().max(1));
         let applied = Applied::default();
+        let mut starts = Vec::with_capacity(labels.len());
         for label in &labels {
             let hints = listener.as_ref();
             let hints = hints.and_then(|listener| listener.hints(label, waiting_time));
@@ -155,8 +165,10 @@ impl Agent {
                 applied: applied.clone(),
             };
             let (apply, token) = (apply.clone(), shutdown.clone());
+            let (start, started) = oneshot::channel();
+            starts.push((label.clone(), start));
             serving.spawn(async move {
-                follower.run(apply, token).await;
+                follower.run(started, apply, token).await;
                 Ok(())
             });
         }
@@ -168,9 +180,21 @@ impl Agent {
                 Ok(())
             });
         }
+        let positions = applied.clone();
         serving.spawn(async move {
+            let writer = restore(settings, recorder, &mut deployer, &positions).await?;
+            let writing = tokio::spawn(async move {
+                if let Some(writer) = writer {
+                    writer.run().await;
+                }
+            });
+            let cursors = positions.positions();
+            for (label, start) in starts {
+                // A follower that has ended does not need it.
+                let _ = start.send(cursors.get(&label).copied().unwrap_or(0));
+            }
             deployer.run(pulled).await;
-            Ok(())
+            writing.await.context("writing the snapshot ended")
         });
 
         let notification = &config.apim.gateway_notification;
@@ -221,6 +245,32 @@ impl Agent {
     }
 }
 
+/// Deploys what the snapshot holds, says in `applied` how far that reaches, and gives the writer
+/// that goes on from there.
+async fn restore(
+    settings: Option<Settings>,
+    recorder: Option<Recorder>,
+    deployer: &mut Deployer,
+    applied: &Applied,
+) -> anyhow::Result<Option<Writer>> {
+    let (Some(settings), Some(recorder)) = (settings, recorder) else {
+        return Ok(None);
+    };
+    let (settings, opened) = tokio::task::spawn_blocking(move || {
+        let opened = snapshot::open::open(&settings);
+        (settings, opened)
+    })
+    .await
+    .context("the snapshot cannot be opened")?;
+    if let Some(state) = &opened.state {
+        deployer.restore(state.clone()).await;
+        for (label, stored) in &state.labels {
+            applied.reached(label, stored.position.cursor);
+        }
+    }
+    Ok(Writer::new(settings, opened, recorder))
+}
+
 fn labels(names: &[String]) -> Result<Vec<Label>, ConfigError> {
     let mut labels = BTreeSet::new();
     for name in names {
@@ -239,7 +289,7 @@ fn labels(names: &[String]) -> Result<Vec<Label>, ConfigError> {
     Ok(labels.into_iter().collect())
 }
 
-fn gateway_id(config: &Config, http: SocketAddr) -> String {
+pub(crate) fn gateway_id(config: &Config, http: SocketAddr) -> String {
     if !config.gateway.id.is_empty() {
         return config.gateway.id.clone();
     }

@@ -6,6 +6,7 @@ use clap::Parser;
 use events::{AmqpBus, AmqpOptions, Bus};
 use gateway_agent::Agent;
 use gateway_agent::data_plane::BackEndPolicy;
+use gateway_agent::snapshot::command::SnapshotArguments;
 use kit::config::Config;
 use kit::process::{ProcessArguments, Sharing};
 
@@ -15,10 +16,31 @@ use kit::process::{ProcessArguments, Sharing};
 struct Arguments {
     #[command(flatten)]
     process: ProcessArguments,
+    /// Without a command, the gateway runs
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// The gateway's last known good on its disk: export, import, show
+    Snapshot(SnapshotArguments),
 }
 
 fn main() -> ExitCode {
-    kit::process::run(&Arguments::parse().process, serve)
+    let Arguments {
+        mut process,
+        command,
+    } = Arguments::parse();
+    match command {
+        None => kit::process::run(&process, serve),
+        Some(Command::Snapshot(arguments)) => {
+            if let Some(conf) = arguments.conf() {
+                process.conf = Some(conf.to_owned());
+            }
+            kit::process::run(&process, async |config| arguments.run(&config))
+        }
+    }
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ use kit::server::{Frame, Running, StartError};
 use tokio::sync::watch;
 
 use crate::deploy::Progress;
+use crate::snapshot::ledger::Recorder;
 
 #[derive(Clone)]
 struct State {
@@ -18,6 +19,8 @@ struct State {
     waits: bool,
     /// What came from the broker; `None` without one.
     events: Option<Arc<Counters>>,
+    /// What became of the snapshot; `None` without one.
+    snapshot: Option<Recorder>,
 }
 
 /// Binds the gateway's management interface.
@@ -25,6 +28,7 @@ pub(crate) fn serve(
     config: &Config,
     progress: watch::Receiver<Progress>,
     events: Option<Arc<Counters>>,
+    snapshot: Option<Recorder>,
 ) -> Result<Running, StartError> {
     let listener = kit::server::bind(config.gateway_management_address()?)?;
     let mode = &config
@@ -36,6 +40,7 @@ pub(crate) fn serve(
         progress,
         waits: mode == "sync",
         events,
+        snapshot,
     };
     kit::serve!(
         move || {
@@ -62,6 +67,9 @@ async fn get_ready(state: web::Data<State>) -> HttpResponse {
         "missing": progress.missing,
         "deployed": progress.deployed,
         "failed": progress.failed,
+        "from_snapshot": progress.from_snapshot,
+        "pulled": progress.pulled,
+        "snapshot": state.snapshot.as_ref().map(Recorder::status),
         "events": state.events.as_ref().map(|events| events.now()),
     }))
 }

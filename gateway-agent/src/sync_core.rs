@@ -7,10 +7,10 @@ use artifact::{Digest, Instruction, Label, LabelLogEntry};
 
 /// What the newest applied entry of an API says in one label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Standing {
-    seq: u64,
-    revision: u64,
-    instruction: Instruction,
+pub struct Standing {
+    pub seq: u64,
+    pub revision: u64,
+    pub instruction: Instruction,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +50,42 @@ impl SyncCore {
                 .collect(),
             wanted: HashMap::new(),
         }
+    }
+
+    /// Takes over the standings of a label from a stored state; `complete` as it was then.
+    pub fn restore_label(
+        &mut self,
+        label: &Label,
+        complete: bool,
+        standings: impl IntoIterator<Item = (String, Standing)>,
+    ) {
+        if let Some(state) = self.labels.get_mut(label) {
+            state.complete = complete;
+            state.apis.extend(standings);
+        }
+    }
+
+    /// Takes over from a stored state which revision of an API was handed out last.
+    pub fn restore_wanted(&mut self, api_id: &str, revision: u64, digest: Digest) {
+        self.wanted.insert(api_id.to_owned(), (revision, digest));
+    }
+
+    /// The newest revision of an API that was handed out for deployment, and not taken back.
+    #[must_use]
+    pub fn wanted(&self, api_id: &str) -> Option<(u64, Digest)> {
+        self.wanted.get(api_id).copied()
+    }
+
+    /// What was applied for an API in a label.
+    #[must_use]
+    pub fn standing(&self, label: &Label, api_id: &str) -> Option<Standing> {
+        self.labels.get(label)?.apis.get(api_id).copied()
+    }
+
+    /// Whether the label's log has been applied to its end.
+    #[must_use]
+    pub fn is_complete(&self, label: &Label) -> bool {
+        self.labels.get(label).is_some_and(|state| state.complete)
     }
 
     /// The labels whose logs have not been applied to their end yet.
@@ -251,6 +287,42 @@ mod tests {
     }
 
     proptest! {
+        /// A core that is restored at any moment goes on as one that never ended.
+        #[test]
+        fn a_restored_core_decides_as_the_one_before(
+            log in prop::collection::vec((0_u8..3, 0_u8..2, any::<bool>()), 1..30),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let labels = [label("L0"), label("L1")];
+            let changes: Vec<_> = log
+                .iter()
+                .zip(1_u64..)
+                .map(|((api, at, publish), seq)| {
+                    let instruction = if *publish { Publish } else { Remove };
+                    (&labels[usize::from(*at)], entry(&format!("api{api}"), seq, seq, instruction))
+                })
+                .collect();
+            let mut core = SyncCore::new(labels.clone());
+            let cut = cut.index(changes.len());
+            for (label, entry) in &changes[..cut] {
+                core.pulled(label, vec![entry.clone()]);
+            }
+            let mut restored = SyncCore::new(labels.clone());
+            for label in &labels {
+                let apis = core.labels[label].apis.clone();
+                restored.restore_label(label, core.is_complete(label), apis);
+            }
+            for (api, (revision, digest)) in &core.wanted {
+                restored.restore_wanted(api, *revision, *digest);
+            }
+            for (label, entry) in &changes[cut..] {
+                prop_assert_eq!(
+                    core.pulled(label, vec![entry.clone()]),
+                    restored.pulled(label, vec![entry.clone()])
+                );
+            }
+        }
+
         /// Entries doubled and reordered between labels: the end is what each log's newest says.
         #[test]
         fn the_end_depends_on_the_newest_entries_only(

@@ -24,4 +24,5 @@ mod operator;
 mod processes;
 mod publish;
 mod serving;
+mod snapshot;
 mod up;

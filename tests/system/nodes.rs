@@ -179,7 +179,21 @@ impl Nodes {
     }
 
     pub async fn unready_gateway(&self) -> Gateway {
-        let conf = self.conf.to_str().unwrap();
+        self.gateway_with(&self.conf).await
+    }
+
+    /// The file of a gateway that has an id of its own, so that it finds its snapshot again.
+    pub fn named(&self, id: &str) -> PathBuf {
+        let text = std::fs::read_to_string(&self.conf).unwrap();
+        let text = text.replace("[gateway]\n", &format!("[gateway]\nid = \"{id}\"\n"));
+        let file = self.directory.path().join(format!("{id}.toml"));
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+
+    /// Starts a gateway with another configuration file.
+    pub async fn gateway_with(&self, conf: &Path) -> Gateway {
+        let conf = conf.to_str().unwrap();
         let mut running = Running::start("gateway-agent", &["--conf", conf]);
         let line = running.line("listens on").await;
         let urls: Vec<&str> = line

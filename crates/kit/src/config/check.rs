@@ -95,6 +95,21 @@ fn sections(config: &Config) -> Option<Rule> {
             "must be at least 1000",
         ),
         (
+            is_key_or_empty(config.gateway.snapshot.key.expose()),
+            "gateway.snapshot.key",
+            "must have 64 hex digits (32 bytes)",
+        ),
+        (
+            config.gateway.snapshot.generations <= 100,
+            "gateway.snapshot.generations",
+            "must be at most 100",
+        ),
+        (
+            config.gateway.snapshot.max_size >= 1024 * 1024,
+            "gateway.snapshot.max_size",
+            "must be at least 1048576",
+        ),
+        (
             config.synapse_properties.global_timeout_interval > 0,
             "synapse_properties.synapse.global_timeout_interval",
             "must be at least 1",
@@ -108,6 +123,10 @@ fn sections(config: &Config) -> Option<Rule> {
     ];
     let mut broken = rules.into_iter().filter(|(kept, ..)| !kept);
     broken.next().map(|(_, key, rule)| (key, rule))
+}
+
+fn is_key_or_empty(text: &str) -> bool {
+    text.is_empty() || (text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The keys of a database in errors.

@@ -7,9 +7,18 @@ use toml::{Table, Value};
 /// Stands for what is not shown.
 pub(super) const MASK: &str = "********";
 
+/// Keys that hold secrets although their names do not tell.
+const SECRET_KEYS: [&str; 1] = ["gateway.snapshot.key"];
+
+/// Whether a key, given with its sections, holds a secret.
+pub(super) fn is_secret(full: &str) -> bool {
+    let name = full.rsplit('.').next().unwrap_or(full);
+    SECRET_KEYS.contains(&full) || secret_by_name(name)
+}
+
 /// Whether a key holds a secret by its name. `key`, `client_key` and the like are the names of
 /// files, which may be shown.
-pub(super) fn secret_by_name(key: &str) -> bool {
+fn secret_by_name(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     [
         "password",
@@ -46,7 +55,7 @@ fn masked_below(table: &Table, above: &str, hidden: &BTreeSet<String>) -> Table 
         };
         let value = match value {
             Value::Table(table) => Value::Table(masked_below(table, &full, hidden)),
-            value if hidden.contains(&full) || secret_by_name(key) => covered(value),
+            value if hidden.contains(&full) || is_secret(&full) => covered(value),
             value => without_credentials(value),
         };
         (key.clone(), value)
@@ -155,5 +164,6 @@ mod tests {
                 .parse()
                 .unwrap();
         assert_eq!(masked(&table, &hidden), expected);
+        assert!(is_secret("gateway.snapshot.key") && !is_secret("management.tls.key"));
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 use super::document::{Document, SECRETS, Waiting, Written};
-use super::effective::{secret_by_name, secret_variable};
+use super::effective::{is_secret, secret_variable};
 use super::placeholder::{Part, Text};
 use super::secrets::{Kept, variable};
 use super::values::{convert, in_range};
@@ -180,7 +180,7 @@ impl Resolver<'_, '_> {
             .map_err(wrong)?;
         let found = Found {
             value,
-            hidden: found.hidden || secret_by_name(name),
+            hidden: found.hidden || is_secret(key),
         };
         self.done.insert(key.to_owned(), found.clone());
         Ok(found)
@@ -249,7 +249,7 @@ impl Resolver<'_, '_> {
             }
             Some(value) => Ok(Found {
                 value: value.clone(),
-                hidden: secret_by_name(target.rsplit('.').next().unwrap_or(target)),
+                hidden: is_secret(target),
             }),
         }
     }

@@ -282,6 +282,22 @@ pub struct Gateway {
     pub trace_header: bool,
     pub security: Security,
     pub limits: Limits,
+    pub snapshot: Snapshot,
+}
+
+/// The last known good of a gateway on its disk.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Snapshot {
+    pub enable: bool,
+    /// Empty: `snapshot` below the data directory.
+    pub directory: String,
+    /// 64 hex digits; empty: one is made beside the snapshot.
+    pub key: Secret,
+    pub encrypt: bool,
+    /// Older states that are kept.
+    pub generations: usize,
+    /// Bytes of one gateway's snapshot with its generations.
+    pub max_size: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
