@@ -10,8 +10,10 @@ use synapse::dispatch::RouteTable;
 use synapse::xml::Limits;
 use tokio::sync::{mpsc, watch};
 
-use crate::deployed_set::{DeployedSet, Deployment, Routed};
+use crate::commands::Command;
+use crate::deployed_set::{DeployedSet, Deployment, Installed, Routed};
 use crate::follow::Pulled;
+use crate::kept::Kept;
 use crate::snapshot::ledger::{Ledger, Outcome};
 use crate::snapshot::state::{Position, Stamp, StoredApi};
 use crate::sync_core::{Change, SyncCore};
@@ -52,11 +54,15 @@ pub struct Deployer {
     /// APIs of which something was reported since the last batch.
     touched: BTreeSet<String>,
     /// APIs whose newest revision was refused, with the revision and reason that were reported.
-    failed: HashMap<String, (u64, String)>,
+    pub(crate) failed: HashMap<String, (u64, String)>,
+    /// The newest revision of each API that a label publishes, deployed or not.
+    pub(crate) newest: HashMap<String, Arc<Kept>>,
+    /// What an operator has taken down, to be brought back where the newest revision is refused.
+    pub(crate) taken: HashMap<String, Arc<Deployment>>,
 }
 
 /// A compiled entry, or why it is refused.
-pub(crate) type Compiled = Result<Arc<Deployment>, (Box<LabelLogEntry>, String)>;
+pub(crate) type Compiled = Result<Arc<Deployment>, (Arc<Kept>, String)>;
 
 impl Deployer {
     #[must_use]
@@ -85,20 +91,33 @@ impl Deployer {
             pulled: 0,
             touched: BTreeSet::new(),
             failed: HashMap::new(),
+            newest: HashMap::new(),
+            taken: HashMap::new(),
         }
     }
 
-    /// Applies until the followers have ended.
-    pub async fn run(mut self, mut pulled: mpsc::Receiver<Pulled>) {
-        while let Some(batch) = pulled.recv().await {
-            self.apply(batch).await;
+    /// Applies batches, and does what operators say, one after the other, until the followers have
+    /// ended.
+    pub(crate) async fn run(
+        mut self,
+        mut pulled: mpsc::Receiver<Pulled>,
+        mut commands: mpsc::Receiver<Command>,
+    ) {
+        loop {
+            tokio::select! {
+                batch = pulled.recv() => match batch {
+                    Some(batch) => self.apply(batch).await,
+                    None => break,
+                },
+                Some(command) = commands.recv() => self.operate(command).await,
+            }
         }
         if let Some(ledger) = &self.ledger {
             ledger.recorder.close();
         }
     }
 
-    async fn apply(&mut self, batch: Pulled) {
+    pub(crate) async fn apply(&mut self, batch: Pulled) {
         self.pulled += batch.entries.len() as u64;
         let noted = self.ledger.is_some().then(|| batch.entries.clone());
         let changes = self.core.pulled(&batch.label, batch.entries);
@@ -172,21 +191,23 @@ impl Deployer {
         let mut newcomers = Vec::with_capacity(compiled.len());
         for result in compiled {
             match result {
-                Ok(deployment) => newcomers.push(deployment),
-                Err((entry, reason)) => {
-                    self.set.forget_waiting(&entry.api_id);
-                    self.refuse(&entry_notice(&self.gateway_id, &entry), &reason);
+                Ok(deployment) => {
+                    self.know(&deployment.kept);
+                    newcomers.push(deployment);
+                }
+                Err((kept, reason)) => {
+                    self.know(&kept);
+                    self.set.forget_waiting(&kept.entry.api_id);
+                    self.refuse(&entry_notice(&self.gateway_id, &kept.entry), &reason);
                 }
             }
         }
         let removed: Vec<String> = undeploy.iter().map(|entry| entry.api_id.clone()).collect();
-        let before = self.set.len();
-        let installed = self.set.install(&removed, newcomers);
-        if !installed.deployed.is_empty() || before != self.set.len() {
-            self.routes.store(Arc::new(self.set.route_table()));
-        }
+        let installed = self.swap(&removed, newcomers);
         for entry in &undeploy {
             self.failed.remove(&entry.api_id);
+            self.newest.remove(&entry.api_id);
+            self.taken.remove(&entry.api_id);
             tracing::info!(
                 api = entry.name,
                 version = entry.version,
@@ -198,8 +219,33 @@ impl Deployer {
                 ..entry_notice(&self.gateway_id, entry)
             });
         }
+        self.tell(&installed);
+    }
+
+    fn know(&mut self, kept: &Arc<Kept>) {
+        let api_id = kept.entry.api_id.clone();
+        self.newest.insert(api_id, Arc::clone(kept));
+    }
+
+    /// Changes the deployed set and swaps the route table.
+    pub(crate) fn swap(
+        &mut self,
+        removed: &[String],
+        newcomers: Vec<Arc<Deployment>>,
+    ) -> Installed {
+        let before = self.set.len();
+        let installed = self.set.install(removed, newcomers);
+        if !installed.deployed.is_empty() || before != self.set.len() {
+            self.routes.store(Arc::new(self.set.route_table()));
+        }
+        installed
+    }
+
+    /// Reports what became of newcomers.
+    pub(crate) fn tell(&mut self, installed: &Installed) {
         for deployment in &installed.deployed {
             self.failed.remove(&deployment.api_id);
+            self.taken.remove(&deployment.api_id);
             tracing::info!(
                 api = deployment.name,
                 version = deployment.version,
@@ -306,21 +352,21 @@ pub(crate) async fn compile_all(entries: Vec<LabelLogEntry>) -> Vec<Compiled> {
 
 /// Compiles; a defect of the compiler is a refusal of this artifact, not the end of the others.
 fn compile_guarded(entry: LabelLogEntry) -> Compiled {
-    let spare = entry.clone();
-    std::panic::catch_unwind(|| compile(entry)).unwrap_or_else(|_| {
-        tracing::error!(api_id = spare.api_id, "the compiler failed on an artifact");
-        Err((Box::new(spare), "the compiler failed on it".into()))
+    let kept = Arc::new(Kept::of(&entry));
+    std::panic::catch_unwind(|| compile(entry, Arc::clone(&kept))).unwrap_or_else(|_| {
+        let api_id = &kept.entry.api_id;
+        tracing::error!(api_id, "the compiler failed on an artifact");
+        Err((kept, "the compiler failed on it".into()))
     })
 }
 
-fn compile(entry: LabelLogEntry) -> Compiled {
-    let refused = |entry: LabelLogEntry, reason: String| Err((Box::new(entry), reason));
+fn compile(entry: LabelLogEntry, kept: Arc<Kept>) -> Compiled {
     if !entry.is_genuine() {
-        return refused(entry, "the artifact does not match its digest".into());
+        return Err((kept, "the artifact does not match its digest".into()));
     }
     let artifact = match Artifact::parse(entry.artifact.as_deref().unwrap_or_default()) {
         Ok(artifact) => artifact,
-        Err(error) => return refused(entry, error.to_string()),
+        Err(error) => return Err((kept, error.to_string())),
     };
     let compilation = synapse::compile(&artifact, &Limits::default());
     let Some(plan) = compilation.plan else {
@@ -330,7 +376,7 @@ fn compile(entry: LabelLogEntry) -> Compiled {
             .filter(|finding| finding.severity == Severity::Refused)
             .map(|finding| format!("{}: {}", finding.place, finding.message))
             .collect();
-        return refused(entry, reasons.join("; "));
+        return Err((kept, reasons.join("; ")));
     };
     Ok(Arc::new(Deployment {
         api_id: entry.api_id,
@@ -340,6 +386,7 @@ fn compile(entry: LabelLogEntry) -> Compiled {
         revision: entry.revision,
         digest: entry.digest,
         plan,
+        kept,
     }))
 }
 

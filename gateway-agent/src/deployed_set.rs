@@ -7,6 +7,8 @@ use artifact::Digest;
 use synapse::Plan;
 use synapse::dispatch::RouteTable;
 
+use crate::kept::Kept;
+
 /// One API as it answers requests.
 #[derive(Clone, Debug)]
 pub struct Deployment {
@@ -17,6 +19,8 @@ pub struct Deployment {
     pub revision: u64,
     pub digest: Digest,
     pub plan: Arc<Plan>,
+    /// What it was made of.
+    pub kept: Arc<Kept>,
 }
 
 /// What the route table finds: a deployment, and which of its plan's APIs.
@@ -162,7 +166,7 @@ impl DeployedSet {
 
 #[cfg(test)]
 mod tests {
-    use artifact::Artifact;
+    use artifact::{Artifact, Instruction, LabelLogEntry};
     use synapse::dispatch::{RequestHead, Selection};
 
     use super::*;
@@ -180,14 +184,29 @@ mod tests {
         let plan = synapse::compile(&artifact, &synapse::xml::Limits::default())
             .plan
             .unwrap();
+        let digest = Digest::of(format!("{id}{revision}").as_bytes());
+        let entry = LabelLogEntry {
+            seq: revision,
+            api_id: id.into(),
+            name: id.into(),
+            version: "1".into(),
+            tenant_domain: "carbon.super".into(),
+            instruction: Instruction::Publish,
+            revision,
+            digest,
+            time: 0,
+            artifact: None,
+            published_to: Vec::new(),
+        };
         Arc::new(Deployment {
             api_id: id.into(),
             name: id.into(),
             version: "1".into(),
             tenant_domain: "carbon.super".into(),
             revision,
-            digest: Digest::of(format!("{id}{revision}").as_bytes()),
+            digest,
             plan,
+            kept: Arc::new(Kept::of(&entry)),
         })
     }
 

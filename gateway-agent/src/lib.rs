@@ -3,15 +3,19 @@
 //! The files stand in the order of the flow: `hints` says when, `follow` pulls a label's log, `sync_core` decides
 //! what changes, `deploy` compiles and swaps, `deployed_set` is what answers, `snapshot` keeps it on
 //! disk and `restore` brings it back, `report` tells the traffic manager, `data_plane` serves
-//! clients. No database here: a gateway lives without one.
+//! clients. `management` takes what operators say on the gateway itself as `commands` to the
+//! deployer, which does them in `operate`. No database here: a gateway lives without one.
 
+pub mod commands;
 pub mod data_plane;
 pub mod deploy;
 pub mod deployed_set;
 pub mod follow;
 pub mod hints;
+pub mod kept;
 mod lines;
 mod management;
+mod operate;
 pub mod report;
 mod restore;
 pub mod snapshot;
@@ -24,7 +28,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use artifact::Label;
+use commands::Commands;
 use events::{Bus, Subscription};
+use kit::access::Access;
 use kit::backoff::Backoff;
 use kit::config::{Config, ConfigError};
 use kit::credentials::Credentials;
@@ -61,7 +67,7 @@ pub struct Agent {
 
 impl Agent {
     /// Binds the ports and starts everything. `events` say when there is something to pull; without
-    /// them the label logs' watch streams are followed.
+    /// them the label logs' watch streams are followed. `access` guards the REST API.
     ///
     /// # Errors
     /// When a port is in use, a label is none, or a certificate cannot be read.
@@ -69,6 +75,7 @@ impl Agent {
         config: &Config,
         policy: BackEndPolicy,
         events: Option<&Bus>,
+        access: Access,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         let sync = &config.apim.sync_runtime_artifacts.gateway;
@@ -116,7 +123,15 @@ impl Agent {
         // Subscribed before the first pull: no event falls between.
         let subscription = events.map(Bus::subscribe);
         let counters = subscription.as_ref().map(Subscription::counters);
-        let management = management::serve(config, progress.clone(), counters, recorder.clone())?;
+        let (commands, commanded) = Commands::channel();
+        let management = management::serve(
+            config,
+            access,
+            commands,
+            progress.clone(),
+            counters,
+            recorder.clone(),
+        )?;
         let management_address = management.address;
         let tls = kit::tls::server_config(&identity, None)?;
         let limits = &config.gateway.limits;
@@ -193,7 +208,7 @@ impl Agent {
                 // A follower that has ended does not need it.
                 let _ = start.send(cursors.get(&label).copied().unwrap_or(0));
             }
-            deployer.run(pulled).await;
+            deployer.run(pulled, commanded).await;
             writing.await.context("writing the snapshot ended")
         });
 

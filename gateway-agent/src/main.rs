@@ -7,6 +7,7 @@ use events::{AmqpBus, AmqpOptions, Bus};
 use gateway_agent::Agent;
 use gateway_agent::data_plane::BackEndPolicy;
 use gateway_agent::snapshot::command::SnapshotArguments;
+use kit::access::Access;
 use kit::config::Config;
 use kit::process::{ProcessArguments, Sharing};
 
@@ -48,7 +49,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let _in_use = kit::process::open_data_dir(&config, Sharing::WithOthers)?;
     let events = AmqpOptions::of(&config, "gateway-agent")?;
     let events = events.map(|options| Bus::Amqp(AmqpBus::new(options)));
-    let agent = Agent::start(&config, BackEndPolicy::Real, events.as_ref(), shutdown)?;
+    let access = Access::of(&config)?;
+    let agent = Agent::start(
+        &config,
+        BackEndPolicy::Real,
+        events.as_ref(),
+        access,
+        shutdown,
+    )?;
     kit::process::announce(
         "gateway-agent",
         &format!(

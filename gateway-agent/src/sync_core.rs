@@ -1,7 +1,7 @@
 //! The synchronization core: what has to be deployed and undeployed when entries of label logs
 //! arrive. Pure: no I/O, no clock, no randomness.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use artifact::{Digest, Instruction, Label, LabelLogEntry};
 
@@ -38,6 +38,9 @@ pub struct SyncCore {
     labels: BTreeMap<Label, LabelState>,
     /// The newest revision that was handed out for deployment.
     wanted: HashMap<String, (u64, Digest)>,
+    /// APIs that an operator has taken down here; only those that are wanted. Whatever else is
+    /// handed out for one of them ends it.
+    overridden: HashSet<String>,
 }
 
 impl SyncCore {
@@ -49,6 +52,7 @@ impl SyncCore {
                 .map(|label| (label, LabelState::default()))
                 .collect(),
             wanted: HashMap::new(),
+            overridden: HashSet::new(),
         }
     }
 
@@ -138,6 +142,7 @@ impl SyncCore {
                 }
                 self.wanted
                     .insert(entry.api_id.clone(), (entry.revision, entry.digest));
+                self.overridden.remove(&entry.api_id);
                 Change::Deploy(Box::new(entry))
             }
             Instruction::Remove => {
@@ -145,6 +150,7 @@ impl SyncCore {
                     return Change::Keep;
                 }
                 self.wanted.remove(&entry.api_id);
+                self.overridden.remove(&entry.api_id);
                 Change::Undeploy(Box::new(entry))
             }
         }
@@ -165,6 +171,32 @@ impl SyncCore {
         })
     }
 
+    /// An operator takes an API down on this gateway: until a newer revision of it comes, or
+    /// [`SyncCore::redeploy`]. `false` when that changes nothing.
+    pub fn undeploy(&mut self, api_id: &str) -> bool {
+        self.wanted.contains_key(api_id) && self.overridden.insert(api_id.to_owned())
+    }
+
+    /// An operator wants the newest revision in place; `false` when no label publishes the API.
+    pub fn redeploy(&mut self, api_id: &str) -> bool {
+        self.overridden.remove(api_id);
+        self.wanted.contains_key(api_id)
+    }
+
+    /// Whether an operator has taken the API down here.
+    #[must_use]
+    pub fn is_overridden(&self, api_id: &str) -> bool {
+        self.overridden.contains(api_id)
+    }
+
+    /// The labels that publish an API, as far as their logs have been applied.
+    pub fn publishing<'a>(&'a self, api_id: &'a str) -> impl Iterator<Item = &'a Label> {
+        self.labels.iter().filter_map(move |(label, state)| {
+            let standing = state.apis.get(api_id)?;
+            (standing.instruction == Instruction::Publish).then_some(label)
+        })
+    }
+
     /// Notes that a label's log has been applied to its end, as it was when it was read.
     pub fn completed(&mut self, label: &Label) {
         if let Some(state) = self.labels.get_mut(label) {
@@ -174,16 +206,24 @@ impl SyncCore {
 }
 
 #[cfg(test)]
+mod operator_tests;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn label(name: &str) -> Label {
+    pub(super) fn label(name: &str) -> Label {
         Label::parse(name).unwrap()
     }
 
-    fn entry(api: &str, seq: u64, revision: u64, instruction: Instruction) -> LabelLogEntry {
+    pub(super) fn entry(
+        api: &str,
+        seq: u64,
+        revision: u64,
+        instruction: Instruction,
+    ) -> LabelLogEntry {
         LabelLogEntry {
             seq,
             api_id: api.into(),

@@ -16,6 +16,7 @@ mod corpus;
 mod data_api;
 mod dependencies;
 mod event_paths;
+mod gateway_rest;
 mod kit_of_tests;
 mod label_log;
 mod many_gateways;

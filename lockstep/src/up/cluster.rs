@@ -85,7 +85,8 @@ impl Cluster {
 
         let back_end = kit::server::bind(config.sample_back_end_address()?)?;
         let sample = back_end.local_addr()?;
-        let management = serve_management(config, &saver, &manager)?;
+        let access = Access::of(config)?;
+        let management = serve_management(config, &saver, &manager, access.clone())?;
         let management_url = format!("https://localhost:{}", management.address.port());
         let authority = authority(config);
 
@@ -120,7 +121,7 @@ impl Cluster {
         for index in 0..gateways {
             let config = gateway_config(config, index, &management_url, &authority)?;
             let ends = parts.gateways_end.child_token();
-            let agent = Agent::start(&config, policy, broker.as_ref(), ends)?;
+            let agent = Agent::start(&config, policy, broker.as_ref(), access.clone(), ends)?;
             cluster.gateways.push(Gateway {
                 id: agent.id.clone(),
                 label: label(index)?,
@@ -256,9 +257,9 @@ fn serve_management(
     config: &Config,
     saver: &Saver,
     manager: &TrafficManager,
+    access: Access,
 ) -> Result<Running, kit::server::StartError> {
     let listener = kit::server::bind(config.traffic_manager_address()?)?;
-    let access = Access::of(config)?;
     let limit = config.management.max_body_size;
     let (saver, manager) = (saver.clone(), manager.clone());
     kit::serve!(

@@ -1,0 +1,58 @@
+//! Health and readiness, open to everybody.
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use events::Counters;
+use tokio::sync::watch;
+
+use crate::deploy::Progress;
+use crate::snapshot::ledger::Recorder;
+
+/// What readiness is judged by.
+#[derive(Clone)]
+pub(super) struct Health {
+    pub progress: watch::Receiver<Progress>,
+    /// Async mode is ready at once.
+    pub waits: bool,
+    /// What came from the broker; `None` without one.
+    pub events: Option<Arc<Counters>>,
+    /// What became of the snapshot; `None` without one.
+    pub snapshot: Option<Recorder>,
+}
+
+impl Health {
+    fn ready(&self) -> bool {
+        !self.waits || self.progress.borrow().missing.is_empty()
+    }
+}
+
+pub(super) async fn get_ready(health: web::Data<Health>) -> HttpResponse {
+    let ready = health.ready();
+    let progress = health.progress.borrow().clone();
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    HttpResponse::build(status).json(serde_json::json!({
+        "ready": ready,
+        "missing": progress.missing,
+        "deployed": progress.deployed,
+        "failed": progress.failed,
+        "from_snapshot": progress.from_snapshot,
+        "pulled": progress.pulled,
+        "snapshot": health.snapshot.as_ref().map(Recorder::status),
+        "events": health.events.as_ref().map(|events| events.now()),
+    }))
+}
+
+/// As API Manager 4.x answers probes: 200 once ready, 500 before, without a body.
+pub(super) async fn get_startup_health(health: web::Data<Health>) -> HttpResponse {
+    if health.ready() {
+        HttpResponse::Ok().finish()
+    } else {
+        HttpResponse::InternalServerError().finish()
+    }
+}
