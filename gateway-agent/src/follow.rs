@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::hints::Hints;
 use crate::lines::{Lines, MAX_LINE};
+use crate::patience::Patience;
 
 /// Entries are handed on at the latest when there are this many of them …
 const BATCH: usize = 256;
@@ -82,6 +83,8 @@ pub struct Follower {
     /// What events say of the label; `None` without a broker.
     pub hints: Option<Hints>,
     pub applied: Applied,
+    /// How long requests wait for the log.
+    pub patience: Patience,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -180,6 +183,7 @@ impl Follower {
                 FollowError::EndedByServer if worked => AFTER_END,
                 _ => {
                     failures += 1;
+                    self.patience.failed(&self.label, failures);
                     self.backoff.wait(failures)
                 }
             };

@@ -16,6 +16,7 @@ pub mod kept;
 mod lines;
 mod management;
 mod operate;
+pub mod patience;
 pub mod report;
 mod restore;
 pub mod snapshot;
@@ -43,6 +44,7 @@ use data_plane::{BackEndPolicy, BackEnds, Gateway};
 use deploy::{Deployer, Progress};
 use follow::{Applied, Follower};
 use hints::Listener;
+use patience::Patience;
 use report::Reporter;
 use snapshot::Settings;
 use snapshot::ledger::{Ledger, Recorder};
@@ -104,6 +106,8 @@ impl Agent {
             }
             BackEndPolicy::Sandbox { .. } | BackEndPolicy::Real => Vec::new(),
         };
+        let waits = sync.data_retrieval_mode == "sync";
+        let patience = Patience::new(waits, sync.max_retry_count);
         let gateway = Gateway {
             routes: Arc::clone(&deployer.routes),
             back_ends: BackEnds::new(
@@ -113,7 +117,7 @@ impl Agent {
                 authorities,
             )?,
             progress: progress.clone(),
-            waits_for_sync: sync.data_retrieval_mode == "sync",
+            patience: patience.clone(),
             trace_header: config.gateway.trace_header,
             http_port: http.port(),
             https_port: https.port(),
@@ -128,6 +132,7 @@ impl Agent {
             config,
             access,
             commands,
+            patience.clone(),
             progress.clone(),
             counters,
             recorder.clone(),
@@ -178,6 +183,7 @@ impl Agent {
                 ),
                 hints,
                 applied: applied.clone(),
+                patience: patience.clone(),
             };
             let (apply, token) = (apply.clone(), shutdown.clone());
             let (start, started) = oneshot::channel();

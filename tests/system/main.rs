@@ -26,4 +26,5 @@ mod processes;
 mod publish;
 mod serving;
 mod snapshot;
+mod start_up;
 mod up;

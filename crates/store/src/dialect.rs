@@ -1,8 +1,16 @@
 //! What differs between the databases: sessions, transactions, locks, scripts.
 
+use std::time::Duration;
+
 use sqlx::{AnyConnection, Connection, Executor};
+use tokio::time::{Instant, sleep};
 
 use crate::Dialect;
+
+/// So long a file that others have locked is tried to be opened, as SQLite's busy_timeout …
+const LOCKED: Duration = Duration::from_secs(20);
+/// … again after this.
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 /// MySQL's limit for a statement with its arguments, bytes.
 pub(crate) const MAX_PACKET: &str = "SELECT CAST(@@max_allowed_packet AS SIGNED)";
@@ -182,8 +190,17 @@ impl Dialect {
                 "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
             ],
         };
+        let deadline = Instant::now() + LOCKED;
         for statement in statements {
-            connection.execute(*statement).await?;
+            while let Err(error) = connection.execute(*statement).await {
+                // SQLite does not wait by itself where the journal's mode changes, or where the
+                // last connection of another program closes.
+                let locked = self == Self::Sqlite && error.to_string().contains("is locked");
+                if !locked || Instant::now() > deadline {
+                    return Err(error);
+                }
+                sleep(BETWEEN_TRIES).await;
+            }
         }
         if self == Self::MySql {
             // MariaDB's name of it; MySQL has none.

@@ -19,6 +19,7 @@ use super::back_end::{BackEnds, strip_hop_by_hop};
 use super::body::{self, StreamBody};
 use crate::deploy::{Progress, Routes};
 use crate::deployed_set::{Deployment, Routed};
+use crate::patience::Patience;
 
 /// Asks for the headers that say which API and revision answered.
 const TRACE: HeaderName = HeaderName::from_static("lockstep-trace");
@@ -32,7 +33,7 @@ pub struct Gateway {
     pub back_ends: BackEnds,
     /// In sync mode nothing is served before the label logs have been applied.
     pub progress: watch::Receiver<Progress>,
-    pub waits_for_sync: bool,
+    pub patience: Patience,
     pub trace_header: bool,
     pub http_port: u16,
     pub https_port: u16,
@@ -68,7 +69,7 @@ impl Gateway {
     }
 
     async fn answer(&self, request: Request<Incoming>, https: bool) -> Response<StreamBody> {
-        if self.waits_for_sync && !self.progress.borrow().missing.is_empty() {
+        if self.patience.lasts() && !self.progress.borrow().missing.is_empty() {
             let mut answer = made(mediate::engine_answer(
                 503,
                 "Service Unavailable",

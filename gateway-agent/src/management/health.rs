@@ -8,14 +8,15 @@ use events::Counters;
 use tokio::sync::watch;
 
 use crate::deploy::Progress;
+use crate::patience::Patience;
 use crate::snapshot::ledger::Recorder;
 
 /// What readiness is judged by.
 #[derive(Clone)]
 pub(super) struct Health {
     pub progress: watch::Receiver<Progress>,
-    /// Async mode is ready at once.
-    pub waits: bool,
+    /// Whether it waits for its label logs.
+    pub patience: Patience,
     /// What came from the broker; `None` without one.
     pub events: Option<Arc<Counters>>,
     /// What became of the snapshot; `None` without one.
@@ -24,7 +25,7 @@ pub(super) struct Health {
 
 impl Health {
     fn ready(&self) -> bool {
-        !self.waits || self.progress.borrow().missing.is_empty()
+        !self.patience.lasts() || self.progress.borrow().missing.is_empty()
     }
 }
 
@@ -41,6 +42,7 @@ pub(super) async fn get_ready(health: web::Data<Health>) -> HttpResponse {
         "missing": progress.missing,
         "deployed": progress.deployed,
         "failed": progress.failed,
+        "gave_up_waiting": health.patience.is_over() && !progress.missing.is_empty(),
         "from_snapshot": progress.from_snapshot,
         "pulled": progress.pulled,
         "snapshot": health.snapshot.as_ref().map(Recorder::status),

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::commands::Commands;
 use crate::deploy::Progress;
+use crate::patience::Patience;
 use crate::snapshot::ledger::Recorder;
 use health::Health;
 
@@ -26,15 +27,15 @@ pub(crate) fn serve(
     config: &Config,
     access: Access,
     commands: Commands,
+    patience: Patience,
     progress: watch::Receiver<Progress>,
     events: Option<Arc<Counters>>,
     snapshot: Option<Recorder>,
 ) -> Result<Running, StartError> {
     let listener = kit::server::bind(config.gateway_management_address()?)?;
-    let sync = &config.apim.sync_runtime_artifacts.gateway;
     let health = Health {
         progress,
-        waits: sync.data_retrieval_mode == "sync",
+        patience,
         events,
         snapshot,
     };

@@ -65,6 +65,11 @@ fn sections(config: &Config) -> Option<Rule> {
             "must be \"sync\" or \"async\"",
         ),
         (
+            sync.gateway.max_retry_count >= 1,
+            "apim.sync_runtime_artifacts.gateway.max_retry_count",
+            "must be at least 1",
+        ),
+        (
             config.gateway.security.mode == "off",
             "gateway.security.mode",
             "only \"off\" is available in this version",

@@ -148,6 +148,8 @@ pub struct SyncGateway {
     pub data_retrieval_mode: String,
     pub deployment_retry_duration: u64,
     pub max_retry_duration: u64,
+    /// At least 1.
+    pub max_retry_count: u32,
     pub event_waiting_time: u64,
     pub reconcile_interval: u64,
 }
