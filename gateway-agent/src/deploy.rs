@@ -150,7 +150,9 @@ impl Deployer {
         let apis = touched.into_iter().map(|api_id| {
             let outcome = Outcome {
                 wanted: self.core.wanted(&api_id),
-                serving: self.set.get(&api_id).map(|deployment| stamp(deployment)),
+                // What an operator has taken down serves again after a restart.
+                serving: (self.set.get(&api_id).or(self.taken.get(&api_id)))
+                    .map(|deployment| stamp(deployment)),
                 reason: self.failed.get(&api_id).map(|(_, reason)| reason.clone()),
             };
             (api_id, outcome)

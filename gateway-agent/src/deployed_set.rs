@@ -103,6 +103,17 @@ impl DeployedSet {
         installed
     }
 
+    /// Lets an API answer again that was taken away, if nobody has its routes now. Newcomers wait on.
+    pub fn bring_back(&mut self, older: &Arc<Deployment>) -> bool {
+        match self.attempt(std::slice::from_ref(older), &HashMap::new()) {
+            Ok(next) => {
+                self.deployed = next;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
     /// The set with all candidates but the refused ones; `Err` names one that cannot come in.
     fn attempt(
         &self,

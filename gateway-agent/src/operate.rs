@@ -6,7 +6,6 @@ use artifact::{DeploymentAction, DeploymentNotice};
 
 use crate::commands::{Asked, Command, Redeployed, Shown};
 use crate::deploy::{Deployer, compile_all, entry_notice};
-use crate::deployed_set::Deployment;
 use crate::kept::Kept;
 
 impl Deployer {
@@ -79,12 +78,8 @@ impl Deployer {
         // So that it is reported again.
         self.failed.remove(api_id);
         let compiled = compile_all(vec![entry]).await;
-        if let [Err(_)] = compiled.as_slice()
-            && let Some(older) = self.taken.remove(api_id)
-        {
-            self.bring_back(older);
-        }
         self.install(compiled, Vec::new());
+        self.bring_back(&newest);
         let live = self.set.get(api_id);
         match self.failed.get(api_id) {
             Some((_, reason)) => Redeployed::Refused(reason.clone()),
@@ -93,11 +88,26 @@ impl Deployer {
         }
     }
 
-    /// Lets an older revision answer again, as it did before the API was taken down.
-    fn bring_back(&mut self, older: Arc<Deployment>) {
-        let api_id = older.api_id.clone();
-        self.swap(&[], vec![older]);
-        self.set.forget_waiting(&api_id);
+    /// Where the newest revision is refused, lets the older one answer again that did before the API
+    /// was taken down; a newest one that waits for its route goes on waiting.
+    fn bring_back(&mut self, newest: &Arc<Kept>) {
+        let api_id = &newest.entry.api_id;
+        if self.set.get(api_id).is_some() {
+            return;
+        }
+        let Some(older) = self.taken.get(api_id) else {
+            return;
+        };
+        if !self.set.bring_back(older) {
+            return;
+        }
+        self.taken.remove(api_id);
+        self.routes.store(Arc::new(self.set.route_table()));
+        // Told again, with what answers now.
+        if let Some((_, reason)) = self.failed.remove(api_id) {
+            let notice = entry_notice(&self.gateway_id, &newest.entry);
+            self.refuse(&notice, &reason);
+        }
     }
 
     fn show(&self, asked: &Asked) -> Option<Shown> {

@@ -1,6 +1,7 @@
 //! Deploying from the snapshot, before anything has been pulled.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use artifact::{DeploymentAction, DeploymentNotice, Digest, Instruction, Label, LabelLogEntry};
 
@@ -9,7 +10,7 @@ use crate::snapshot::state::{Stamp, State, StoredLabel, Text};
 use crate::sync_core::Standing;
 
 /// Artifacts that are unpacked at a time.
-const BATCH: usize = 256;
+const BATCH: usize = 64;
 
 impl Deployer {
     /// Brings back what was applied: the revisions that served, all at once, and then the newest
@@ -44,13 +45,14 @@ impl Deployer {
             }
             serving.extend(api.serving.map(|stamp| (api_id, stamp)));
         }
-        let compiled = compile_stored(serving, &state.texts).await;
+        let texts = Arc::new(state.texts);
+        let compiled = compile_stored(serving, &texts).await;
         let apis = compiled.len();
         self.install(compiled, Vec::new());
         let mut newest = Vec::new();
         for (api_id, stamp, reason) in refused {
             let Some(stamp) = stamp else { continue };
-            if state.texts.contains_key(&stamp.digest) {
+            if texts.contains_key(&stamp.digest) {
                 newest.push((api_id, stamp));
             } else {
                 let reason = reason.unwrap_or_else(|| "its artifact was not kept".to_owned());
@@ -59,7 +61,7 @@ impl Deployer {
             }
         }
         if !newest.is_empty() {
-            let compiled = compile_stored(newest, &state.texts).await;
+            let compiled = compile_stored(newest, &texts).await;
             self.install(compiled, Vec::new());
         }
         self.tell_removed(&state.labels);
@@ -95,24 +97,29 @@ impl Deployer {
 
 async fn compile_stored(
     all: Vec<(String, Stamp)>,
-    texts: &BTreeMap<Digest, Text>,
+    texts: &Arc<BTreeMap<Digest, Text>>,
 ) -> Vec<Compiled> {
     let mut compiled = Vec::with_capacity(all.len());
     let mut all = all.into_iter();
     loop {
-        let part: Vec<LabelLogEntry> = all
-            .by_ref()
-            .take(BATCH)
-            .map(|(api_id, stamp)| {
-                let text = texts.get(&stamp.digest);
-                let text = text.and_then(|text| text.expand(&stamp.digest));
-                entry(api_id, stamp, text)
-            })
-            .collect();
+        let part: Vec<(String, Stamp)> = all.by_ref().take(BATCH).collect();
         if part.is_empty() {
             return compiled;
         }
-        compiled.extend(compile_all(part).await);
+        let texts = Arc::clone(texts);
+        // Unpacking and hashing takes a while: not on a thread that serves.
+        let expand = move || -> Vec<LabelLogEntry> {
+            let expanded = part.into_iter().map(|(api_id, stamp)| {
+                let text = texts.get(&stamp.digest);
+                let text = text.and_then(|text| text.expand(&stamp.digest));
+                entry(api_id, stamp, text)
+            });
+            expanded.collect()
+        };
+        match tokio::task::spawn_blocking(expand).await {
+            Ok(entries) => compiled.extend(compile_all(entries).await),
+            Err(error) => tracing::error!(%error, "unpacking the snapshot ended early"),
+        }
     }
 }
 

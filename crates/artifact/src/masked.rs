@@ -273,8 +273,48 @@ impl Mask<'_> {
         if self.known.iter().any(|secret| text.contains(secret)) {
             return MASK.to_owned();
         }
-        without_user(text)
+        without_parameters(&without_user(text))
     }
+}
+
+/// Names of parameters of an address that hold a secret, besides those of [`is_secret_name`].
+const SECRET_PARAMETERS: &[&str] = &["key", "sig", "sign", "code", "auth", "hmac"];
+
+/// Masks the values of such parameters in addresses.
+fn without_parameters(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for piece in text.split_inclusive(ends_address) {
+        let Some((before, query)) = piece.split_once('?').filter(|_| piece.contains("://")) else {
+            shown.push_str(piece);
+            continue;
+        };
+        shown.push_str(before);
+        for (index, part) in query.split('&').enumerate() {
+            shown.push(if index == 0 { '?' } else { '&' });
+            let (value, end) = match part.char_indices().last().filter(|(_, c)| ends_address(*c)) {
+                Some((at, _)) => part.split_at(at),
+                None => (part, ""),
+            };
+            match value.split_once('=') {
+                Some((name, value)) if !value.is_empty() && is_secret_parameter(name) => {
+                    shown.extend([name, "=", MASK, end]);
+                }
+                _ => shown.push_str(part),
+            }
+        }
+    }
+    shown
+}
+
+fn is_secret_parameter(name: &str) -> bool {
+    // An ampersand may be written as in XML.
+    let name = name.trim_start_matches("amp;");
+    let mut known = SECRET_PARAMETERS.iter();
+    known.any(|known| known.eq_ignore_ascii_case(name)) || is_secret_name(name)
+}
+
+fn ends_address(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>')
 }
 
 /// Masks `user:password@` of addresses: all between `://` and the last `@` of the word.
@@ -284,8 +324,7 @@ fn without_user(text: &str) -> String {
     while let Some((before, after)) = rest.split_once("://") {
         shown.push_str(before);
         shown.push_str("://");
-        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>');
-        let word = after.find(ends).unwrap_or(after.len());
+        let word = after.find(ends_address).unwrap_or(after.len());
         let (word, behind) = after.split_at(word);
         match word.rfind('@') {
             Some(at) => {
@@ -368,6 +407,10 @@ mod tests {
             "<address uri=\"https://u:p@hunter22@host/x\"/>",
             "<a>see http://h/x and http://user:hunter22@host/x</a>",
             "<http uri-template=\"http://host/x?apikey=hunter22\"/>",
+            "<http uri-template=\"https://h/x?a=1&amp;subscription-key=hunter22&amp;b=2\"/>",
+            "<http uri-template=\"https://u:p@h/x?code=hunter22\"/>",
+            "<address uri=\"https://h/x?sv=1&amp;sig=hunter22\"/>",
+            "<a>see https://h/x?key=hunter22 and more</a>",
             "<entry key=\"clientSecret\">hunter22</entry>",
             "<parameter name=\"keystorePassword\">hunter22</parameter>",
             "<!DOCTYPE a [<!ENTITY x \"hunter22\">]><a>&x;</a>",
@@ -380,6 +423,9 @@ mod tests {
         }
         let shown = shown("<http uri-template=\"http://user:pw@host/x\"/>");
         assert_eq!(shown, "<http uri-template=\"http://********@host/x\"/>");
+        let shown = self::shown("<http uri-template=\"https://h/x?a=1&amp;sig=s&amp;b=2\"/>");
+        let masked = "<http uri-template=\"https://h/x?a=1&amp;sig=********&amp;b=2\"/>";
+        assert_eq!(shown, masked);
     }
 
     #[test]

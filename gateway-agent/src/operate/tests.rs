@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 use crate::follow::Pulled;
+use crate::snapshot::ledger::{Ledger, Recorder};
 use crate::sync_core::SyncCore;
 
 fn label() -> Label {
@@ -190,6 +191,54 @@ async fn a_refused_revision_does_not_bring_back_what_was_taken_down_but_redeploy
     test.pull(entry("a", 3, &api("a"))).await;
     assert_eq!(test.answers("/a"), Some(3));
     assert!(test.deployer.taken.is_empty(), "nothing is kept of it");
+}
+
+#[tokio::test]
+async fn what_answered_before_comes_back_where_the_newest_one_has_no_route() {
+    let mut test = Test::of(&["a", "b"]).await;
+    // The next revision of a wants the route of b.
+    let moved = api("a").replace("context='/a'", "context='/b'");
+    test.pull(entry("a", 3, &moved)).await;
+    assert_eq!((test.answers("/a"), test.answers("/b")), (Some(1), Some(2)));
+    assert!(test.deployer.undeploy(&asked("a")));
+    assert_eq!(test.answers("/a"), None);
+    let again = test.deployer.redeploy(&asked("a")).await;
+    assert!(matches!(again, Redeployed::Refused(_)), "{again:?}");
+    assert_eq!(test.answers("/a"), Some(1));
+    let notice = test.last_notice();
+    assert_eq!(notice.deployment_status, "FAILURE");
+    assert!(notice.deployed_revision_id.is_some());
+    assert!(test.deployer.taken.is_empty());
+    // The newest one waits on, and comes in when its route is free.
+    test.pull(entry(
+        "b",
+        4,
+        &api("b").replace("context='/b'", "context='/c'"),
+    ))
+    .await;
+    assert_eq!((test.answers("/a"), test.answers("/b")), (None, Some(3)));
+}
+
+#[tokio::test]
+async fn what_was_taken_down_is_still_noted_as_what_served() {
+    let mut test = Test::of(&[]).await;
+    let recorder = Recorder::default();
+    test.deployer.ledger = Some(Ledger::new(recorder.clone()));
+    test.pull(entry("a", 1, &api("a"))).await;
+    test.pull(entry("a", 2, "<api")).await;
+    assert!(test.deployer.undeploy(&asked("a")));
+    test.pull(entry("b", 3, &api("b"))).await;
+    let state = recorder.take().packed();
+    let noted = &state.apis["a"];
+    assert_eq!(noted.serving.as_ref().unwrap().revision, 1);
+    assert_eq!(noted.wanted.as_ref().unwrap().revision, 2);
+    assert_eq!(state.texts.len(), 3, "of both revisions of a, and of b");
+    for seq in 4..9 {
+        let other = api("b").replace("<respond/>", &format!("<log/>{seq}<respond/>"));
+        test.pull(entry("b", seq, &other)).await;
+    }
+    let state = recorder.take().packed();
+    assert_eq!(state.texts.len(), 1, "what has been replaced is not kept");
 }
 
 #[tokio::test]

@@ -102,6 +102,9 @@ impl SnapshotArguments {
                     );
                 }
                 state.keep_labels(&labels);
+                if state.labels.is_empty() {
+                    bail!("the file has none of this gateway's labels; nothing is imported");
+                }
                 if settings.directory.current().exists() && !replace {
                     let shown = settings.directory.path().display();
                     bail!("{shown}: gateway {id:?} has a snapshot; --replace throws it away");

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use artifact::Digest;
@@ -66,7 +66,9 @@ impl Directory {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&self.0)
+            .create(&self.0)?;
+        // One that was there may be open to others.
+        fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700))
     }
 
     /// The key that lies beside the snapshot; `make` one if there is none.

@@ -149,6 +149,7 @@ impl Recorder {
             .unwrap_or_else(PoisonError::into_inner);
         pending.change.merge(newer.change);
         pending.texts.extend(newer.texts);
+        pending.drop_superseded();
         drop(pending);
         self.0.wake.notify_one();
     }
@@ -175,7 +176,7 @@ impl Recorder {
     }
 
     /// What waits; it counts as waiting until [`Recorder::done`] or the next call.
-    pub(super) fn take(&self) -> Pending {
+    pub(crate) fn take(&self) -> Pending {
         let mut pending = self
             .0
             .pending
@@ -199,6 +200,7 @@ impl Recorder {
             .unwrap_or_else(PoisonError::into_inner);
         let newer = std::mem::replace(&mut pending.change, older);
         pending.change.merge(newer);
+        pending.drop_superseded();
     }
 
     pub(super) fn count(&self, written: u64, failures: u64, generations: u64) {
@@ -226,13 +228,22 @@ impl Recorder {
 }
 
 impl Pending {
+    /// However long the disk is away, only what would be stored is kept.
+    fn drop_superseded(&mut self) {
+        let needed = self.change.needed();
+        self.texts.retain(|digest, _| needed.contains(digest));
+        self.change
+            .texts
+            .retain(|digest, _| needed.contains(digest));
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.change.is_empty() && self.texts.is_empty()
     }
 
     /// The change as it is written: artifacts compressed, those left out that are not what their
     /// digests name. Takes a while.
-    pub(super) fn packed(self) -> State {
+    pub(crate) fn packed(self) -> State {
         let Self { mut change, texts } = self;
         for (digest, text) in texts {
             if let Some(text) = Text::genuine(&text, &digest) {
