@@ -353,6 +353,52 @@ impl Authority {
 }
 
 #[tokio::test]
+async fn an_operator_limited_to_a_label_neither_sees_nor_forgets_other_gateways() {
+    let user = |name: &str, role: &str, more: &str| {
+        let token = token_hash(&format!("a-token-of-{name}"));
+        format!(
+            "[[apim.internal.user]]\nusername = \"{name}\"\ntoken = \"{token}\"\n\
+             roles = [\"{role}\"]\n{more}"
+        )
+    };
+    let users = [
+        user("gw", "gateway", ""),
+        user("all", "operator", ""),
+        user("one", "operator", "labels = [\"Label1\"]\n"),
+    ];
+    let manager = Manager::start(|_| users.concat()).await;
+    let of = |name: &str| Credentials::bearer(Secret::new(format!("a-token-of-{name}")));
+    let request = async |method: &str, name: &str, path: &str, body: serde_json::Value| {
+        let client = client(manager.directory.path(), &of(name));
+        let request = client.request(method.parse().unwrap(), format!("{}{path}", manager.url));
+        let answer = request.json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    for (id, labels) in [
+        ("g1", json!(["Label1", "Label2"])),
+        ("g2", json!(["Label2"])),
+    ] {
+        let notice = json!({"payloadType": "REGISTER", "gatewayId": id,
+                            "environmentLabels": labels, "timeStamp": 1});
+        let path = "/internal/data/v1/notify-gateway";
+        assert_eq!(request("POST", "gw", path, notice).await.0, 200);
+    }
+    let gateways = "/api/lockstep/v1/gateways";
+    let (status, seen) = request("GET", "one", gateways, json!(null)).await;
+    assert_eq!(status, 200);
+    assert!(
+        seen.contains("g1") && !seen.contains("g2") && !seen.contains("Label2"),
+        "{seen}"
+    );
+    let forget = format!("{gateways}/g2");
+    assert_eq!(request("DELETE", "one", &forget, json!(null)).await.0, 404);
+    let (_, seen) = request("GET", "all", gateways, json!(null)).await;
+    assert!(seen.contains("g2"), "{seen}");
+    assert_eq!(request("DELETE", "all", &forget, json!(null)).await.0, 200);
+    assert_eq!(request("GET", "one", "/metrics", json!(null)).await.0, 403);
+}
+
+#[tokio::test]
 async fn a_client_certificate_says_who_is_calling() {
     let authority = Authority::new();
     let manager = Manager::start(|directory| {

@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use artifact::{Instruction, Label};
 use kit::access::Caller;
 use kit::problem::Problem;
-use store::Snapshot;
+use store::{GatewayRow, Snapshot};
 
 /// What a caller may not do although it has the role.
 pub(crate) fn forbidden(code: &str, detail: impl Into<String>) -> Problem {
@@ -63,6 +63,16 @@ pub(crate) fn reads_any<'a>(caller: &Caller, labels: impl IntoIterator<Item = &'
     caller.labels.is_empty() || labels.any(|label| caller.may_read_label(label.as_str()))
 }
 
+/// Leaves of gateways, and of what each says of labels, what the caller may read.
+pub(crate) fn readable_gateways(caller: &Caller, gateways: &mut Vec<GatewayRow>) {
+    gateways.retain(|gateway| reads_any(caller, &gateway.labels));
+    let may_read = |label: &Label| caller.may_read_label(label.as_str());
+    for gateway in gateways {
+        gateway.labels.retain(may_read);
+        gateway.applied.retain(|label, _| may_read(label));
+    }
+}
+
 /// Leaves of APIs and gateways what the caller may read.
 pub(crate) fn readable(caller: &Caller, rows: &mut Snapshot) {
     let Snapshot {
@@ -71,15 +81,8 @@ pub(crate) fn readable(caller: &Caller, rows: &mut Snapshot) {
         gateways,
         deployments,
     } = rows;
-    gateways.retain(|gateway| reads_any(caller, &gateway.labels));
-    if !caller.labels.is_empty() {
-        for gateway in &mut *gateways {
-            let may_read = |label: &Label| caller.may_read_label(label.as_str());
-            gateway.labels.retain(&may_read);
-            gateway.applied.retain(|label, _| may_read(label));
-        }
-        labels.retain(|row| caller.may_read_label(row.label.as_str()));
-    }
+    readable_gateways(caller, gateways);
+    labels.retain(|row| caller.may_read_label(row.label.as_str()));
     let known: HashSet<&str> = gateways.iter().map(|row| row.gateway_id.as_str()).collect();
     deployments.retain(|row| known.contains(row.gateway_id.as_str()));
     apis.retain(|api| {
@@ -97,7 +100,7 @@ mod tests {
 
     use artifact::{DeploymentState, Digest};
     use kit::access::Roles;
-    use store::{ApiRow, DeploymentRow, GatewayRow, LabelRow};
+    use store::{ApiRow, DeploymentRow, LabelRow};
 
     use super::*;
 

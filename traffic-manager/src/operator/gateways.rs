@@ -12,7 +12,7 @@ use super::paging::Part;
 use super::{Manager, gateway_not_found};
 use crate::http::problem;
 use crate::parameters::Parameters;
-use crate::permissions::{reads_any, tenants};
+use crate::permissions::{readable_gateways, tenants};
 use crate::{TrafficManager, truth};
 
 /// Gateways that have registered, by their ids.
@@ -92,9 +92,15 @@ pub(crate) async fn get_gateway(
 )]
 pub(crate) async fn delete_gateway(
     manager: Manager,
+    caller: Caller,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
+    // Who may not see it may not forget it.
+    let rows = rows(&manager, &caller).await?;
+    if rows.iter().all(|row| row.gateway_id != id) {
+        return Err(gateway_not_found(&id));
+    }
     if manager.store.forget_gateway(&id).await.map_err(problem)? {
         tracing::info!(gateway_id = id, "gateway forgotten");
         return Ok(HttpResponse::Ok().json(serde_json::json!({"forgotten": id})));
@@ -162,7 +168,7 @@ pub(crate) async fn get_labels(
 async fn rows(manager: &TrafficManager, caller: &Caller) -> Result<Vec<GatewayRow>, Problem> {
     let mut rows = manager.store.gateways().await.map_err(problem)?;
     manager.logs.refresh().await.map_err(problem)?;
-    rows.retain(|row| reads_any(caller, &row.labels));
+    readable_gateways(caller, &mut rows);
     Ok(rows)
 }
 
