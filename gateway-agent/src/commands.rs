@@ -1,10 +1,9 @@
-//! What an operator says on the gateway itself, on its way to the deployer.
+//! What an operator says on the gateway itself, on its way to the synchronization core.
 
-use std::sync::Arc;
-
+use artifact::Digest;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::kept::Kept;
+use crate::sync_core::Shown;
 
 /// Commands that wait at most; whoever comes then waits for room.
 const WAITING: usize = 64;
@@ -32,24 +31,17 @@ pub enum Redeployed {
     Unknown,
 }
 
-/// What the gateway has of an API.
-#[derive(Clone, Debug)]
-pub struct Shown {
-    /// The newest revision that it knows.
-    pub newest: Arc<Kept>,
-    /// The one that answers requests, if one does.
-    pub live: Option<Arc<Kept>>,
-}
-
 /// A command, and where its answer goes.
 #[derive(Debug)]
 pub(crate) enum Command {
     Undeploy(Asked, oneshot::Sender<bool>),
     Redeploy(Asked, oneshot::Sender<Redeployed>),
     Show(Asked, oneshot::Sender<Option<Shown>>),
+    /// `false` when no such repair is held.
+    Accept(Digest, oneshot::Sender<bool>),
 }
 
-/// The deployer has ended, for the gateway ends.
+/// The core has ended, for the gateway ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the gateway is ending")]
 pub struct Ended;
@@ -88,6 +80,14 @@ impl Commands {
     /// When the gateway ends.
     pub async fn show(&self, asked: Asked) -> Result<Option<Shown>, Ended> {
         self.ask(|answer| Command::Show(asked, answer)).await
+    }
+
+    /// Accepts a repair that is held; `false` when there is none of this name.
+    ///
+    /// # Errors
+    /// When the gateway ends.
+    pub async fn accept(&self, repair: Digest) -> Result<bool, Ended> {
+        self.ask(|answer| Command::Accept(repair, answer)).await
     }
 
     async fn ask<T>(

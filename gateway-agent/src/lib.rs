@@ -1,28 +1,29 @@
 //! Follows the label logs, deploys what they say, serves traffic.
 //!
-//! The files stand in the order of the flow: `hints` says when, `follow` pulls a label's log, `sync_core` decides
-//! what changes, `deploy` compiles and swaps, `deployed_set` is what answers, `snapshot` keeps it on
-//! disk and `restore` brings it back, `report` tells the traffic manager, `data_plane` serves
-//! clients. `management` takes what operators say on the gateway itself as `commands` to the
-//! deployer, which does them in `operate`. No database here: a gateway lives without one.
+//! The files stand in the order of the flow: `hints` are what events say, `sync_core` decides
+//! what to pull, apply and repair, `driver` does that: `pull` asks the traffic manager, `compile`
+//! makes plans, `snapshot` keeps what has been applied on disk, `report` tells the traffic manager,
+//! `data_plane` serves clients. `management` takes what operators say on the gateway itself as
+//! `commands`. No database here: a gateway lives without one.
 
+mod applied;
 pub mod commands;
+mod compile;
 pub mod data_plane;
-pub mod deploy;
-pub mod deployed_set;
-pub mod follow;
-pub mod hints;
+pub mod driver;
+mod hints;
 pub mod kept;
 mod lines;
 mod management;
-mod operate;
 pub mod patience;
+mod pull;
+pub mod reconciliation;
 pub mod report;
-mod restore;
 pub mod snapshot;
 pub mod sync_core;
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,20 +37,21 @@ use kit::backoff::Backoff;
 use kit::config::{Config, ConfigError};
 use kit::credentials::Credentials;
 use kit::http_client::Trust;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use data_plane::{BackEndPolicy, BackEnds, Gateway};
-use deploy::{Deployer, Progress};
-use follow::{Applied, Follower};
-use hints::Listener;
+use applied::Applied;
+use driver::{Driver, no_routes};
 use patience::Patience;
+use pull::Source;
+use reconciliation::Reconciliation;
 use report::Reporter;
 use snapshot::Settings;
 use snapshot::ledger::{Ledger, Recorder};
 use snapshot::writer::Writer;
-use sync_core::SyncCore;
+use sync_core::{Core, Guard, Progress, Waits};
 
 /// A running gateway.
 #[derive(Debug)]
@@ -92,12 +94,14 @@ impl Agent {
         let traffic_manager = config.traffic_manager_url();
 
         let (notice_sender, notices) = mpsc::unbounded_channel();
-        let core = SyncCore::new(labels.iter().cloned());
-        let mut deployer = Deployer::new(id.clone(), core, notice_sender);
         let settings = Settings::of(config, &id, &labels);
         let recorder = settings.as_ref().map(|_| Recorder::default());
-        deployer.ledger = recorder.clone().map(Ledger::new);
-        let progress = deployer.progress.subscribe();
+        let core = Core::new(core_settings(config, &id, &labels));
+        let (progress_sender, progress) = watch::channel(Progress {
+            missing: labels.clone(),
+            ..Progress::default()
+        });
+        let routes = no_routes();
         // Version-less APIs of API Manager call their own gateway by HTTPS.
         let development = kit::tls::development_ca(&config.lockstep.data_dir);
         let authorities = match policy {
@@ -109,7 +113,7 @@ impl Agent {
         let waits = sync.data_retrieval_mode == "sync";
         let patience = Patience::new(waits, sync.max_retry_count);
         let gateway = Gateway {
-            routes: Arc::clone(&deployer.routes),
+            routes: Arc::clone(&routes),
             back_ends: BackEnds::new(
                 Duration::from_millis(config.gateway.limits.connect_timeout),
                 config.global_timeout(),
@@ -128,6 +132,7 @@ impl Agent {
         let subscription = events.map(Bus::subscribe);
         let counters = subscription.as_ref().map(Subscription::counters);
         let (commands, commanded) = Commands::channel();
+        let reconciliation = Reconciliation::default();
         let management = management::serve(
             config,
             access,
@@ -136,6 +141,7 @@ impl Agent {
             progress.clone(),
             counters,
             recorder.clone(),
+            reconciliation.clone(),
         )?;
         let management_address = management.address;
         let tls = kit::tls::server_config(&identity, None)?;
@@ -160,61 +166,33 @@ impl Agent {
                 .await
                 .context("the management interface ended")
         });
-        let listener = events.map(|_| Listener::new(&labels, &config.lockstep.dc));
-        let waiting_time = Duration::from_millis(sync.event_waiting_time);
-        let (apply, pulled) = mpsc::channel(labels.len().max(1));
         let applied = Applied::default();
-        let mut starts = Vec::with_capacity(labels.len());
-        for label in &labels {
-            let hints = listener.as_ref();
-            let hints = hints.and_then(|listener| listener.hints(label, waiting_time));
-            let follower = Follower {
+        let mut driver = Driver {
+            core,
+            source: Source {
                 client: client.clone(),
                 traffic_manager: traffic_manager.clone(),
-                label: label.clone(),
-                backoff: retry_backoff(config),
-                reconcile: Duration::from_millis(sync.reconcile_interval.max(1000)),
-                silence: Duration::from_millis(
-                    config
-                        .traffic_manager
-                        .watch_heartbeat_interval
-                        .saturating_mul(3)
-                        .max(3000),
-                ),
-                hints,
-                applied: applied.clone(),
-                patience: patience.clone(),
-            };
-            let (apply, token) = (apply.clone(), shutdown.clone());
-            let (start, started) = oneshot::channel();
-            starts.push((label.clone(), start));
-            serving.spawn(async move {
-                follower.run(started, apply, token).await;
-                Ok(())
-            });
-        }
-        drop(apply);
-        if let (Some(listener), Some(subscription)) = (listener, subscription) {
-            let token = shutdown.clone();
-            serving.spawn(async move {
-                listener.run(subscription, token).await;
-                Ok(())
-            });
-        }
-        let positions = applied.clone();
+                silence: silence(config),
+            },
+            dc: config.lockstep.dc.clone(),
+            routes,
+            notices: notice_sender,
+            progress: progress_sender,
+            applied: applied.clone(),
+            patience,
+            reconciliation: reconciliation.clone(),
+            last_report: 0,
+            ledger: recorder.clone().map(Ledger::new),
+        };
+        let token = shutdown.clone();
         serving.spawn(async move {
-            let writer = restore(settings, recorder, &mut deployer, &positions).await?;
+            let writer = restore(settings, recorder, &mut driver).await?;
             let writing = tokio::spawn(async move {
                 if let Some(writer) = writer {
                     writer.run().await;
                 }
             });
-            let cursors = positions.positions();
-            for (label, start) in starts {
-                // A follower that has ended does not need it.
-                let _ = start.send(cursors.get(&label).copied().unwrap_or(0));
-            }
-            deployer.run(pulled, commanded).await;
+            driver.run(subscription, commanded, token).await?;
             writing.await.context("writing the snapshot ended")
         });
 
@@ -226,6 +204,7 @@ impl Agent {
             labels: labels.clone(),
             urls: vec![format!("http://{http}"), format!("https://{https}")],
             applied,
+            reconciliation,
             heartbeat: Duration::from_millis(notification.heartbeat.notify_interval.max(100)),
             batch_size: notification.deployment_ack.batch_size.max(1),
             batch_interval: Duration::from_millis(notification.deployment_ack.batch_interval),
@@ -266,13 +245,11 @@ impl Agent {
     }
 }
 
-/// Deploys what the snapshot holds, says in `applied` how far that reaches, and gives the writer
-/// that goes on from there.
+/// Deploys what the snapshot holds, and gives the writer that goes on from there.
 async fn restore(
     settings: Option<Settings>,
     recorder: Option<Recorder>,
-    deployer: &mut Deployer,
-    applied: &Applied,
+    driver: &mut Driver,
 ) -> anyhow::Result<Option<Writer>> {
     let (Some(settings), Some(recorder)) = (settings, recorder) else {
         return Ok(None);
@@ -284,12 +261,32 @@ async fn restore(
     .await
     .context("the snapshot cannot be opened")?;
     if let Some(state) = &opened.state {
-        deployer.restore(state.clone()).await;
-        for (label, stored) in &state.labels {
-            applied.reached(label, stored.position.cursor);
-        }
+        driver.restore(state.clone()).await?;
     }
     Ok(Writer::new(settings, opened, recorder))
+}
+
+fn core_settings(config: &Config, id: &str, labels: &[Label]) -> sync_core::Settings {
+    let sync = &config.apim.sync_runtime_artifacts.gateway;
+    sync_core::Settings {
+        gateway_id: id.to_owned(),
+        labels: labels.to_vec(),
+        waits: Waits {
+            retry: retry_backoff(config),
+            event: Duration::from_millis(sync.event_waiting_time),
+            reconcile: Duration::from_millis(sync.reconcile_interval.max(1000)),
+        },
+        guard: Guard {
+            percent: sync.max_delete_percent,
+        },
+        seed: RandomState::new().hash_one(0_u8),
+    }
+}
+
+/// After this long without a sign of life an answer is given up.
+fn silence(config: &Config) -> Duration {
+    let heartbeat = config.traffic_manager.watch_heartbeat_interval;
+    Duration::from_millis(heartbeat.saturating_mul(3).max(3000))
 }
 
 fn labels(names: &[String]) -> Result<Vec<Label>, ConfigError> {

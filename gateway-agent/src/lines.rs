@@ -1,6 +1,6 @@
 //! Lines out of the chunks of a body.
 
-use crate::follow::FollowError;
+use crate::pull::AskError;
 
 /// Lines above this are refused: an artifact has at most 64 MiB, doubled by escapes at worst.
 pub(crate) const MAX_LINE: usize = 160 * 1024 * 1024;
@@ -16,22 +16,18 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), FollowError> {
+    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), AskError> {
         self.buffer.drain(..self.start);
         self.searched -= self.start;
         self.start = 0;
         if self.buffer.len() + chunk.len() > MAX_LINE {
-            return Err(FollowError::LineTooLong);
+            return Err(AskError::LineTooLong);
         }
         self.buffer.extend_from_slice(chunk);
         Ok(())
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.start == self.buffer.len()
-    }
-
-    pub(crate) fn next(&mut self) -> Option<Result<&str, FollowError>> {
+    pub(crate) fn next(&mut self) -> Option<Result<&str, AskError>> {
         let end = self.buffer[self.searched..]
             .iter()
             .position(|byte| *byte == b'\n');
@@ -45,7 +41,7 @@ impl Lines {
         self.searched = self.start;
         Some(
             std::str::from_utf8(line)
-                .map_err(|_| FollowError::Transport("a line is not UTF-8".into())),
+                .map_err(|_| AskError::NotUtf8),
         )
     }
 }
@@ -65,6 +61,6 @@ mod tests {
             }
         }
         assert_eq!(found, ["ab", "cd", ""]);
-        assert!(!lines.is_empty());
+        assert_eq!(&lines.buffer[lines.start..], b"rest");
     }
 }

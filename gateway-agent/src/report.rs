@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::follow::Applied;
+use crate::applied::Applied;
+use crate::reconciliation::Reconciliation;
 
 /// What reporting needs to know.
 #[derive(Clone, Debug)]
@@ -22,6 +23,7 @@ pub struct Reporter {
     /// Where clients reach this gateway.
     pub urls: Vec<String>,
     pub applied: Applied,
+    pub reconciliation: Reconciliation,
     pub heartbeat: Duration,
     pub batch_size: usize,
     pub batch_interval: Duration,
@@ -71,7 +73,7 @@ impl Reporter {
                     () = shutdown.cancelled() => break,
                     () = sleep_until(wake) => break,
                     notice = notices.recv(), if open => match notice {
-                        Some(notice) => keep(&mut waiting, notice),
+                        Some(notice) => drop(waiting.insert(notice.api_id.clone(), notice)),
                         None => open = false,
                     },
                 };
@@ -96,11 +98,20 @@ impl Reporter {
             gateway_id: self.gateway_id.clone(),
             environment_labels: self.labels.clone(),
             time_stamp: kit::clock::now_ms(),
-            gateway_properties: properties(),
+            gateway_properties: self.properties(),
             loading_tenants: Vec::new(),
             urls: self.urls.clone(),
             applied: self.applied.positions(),
         }
+    }
+
+    /// What people want to know of a gateway besides.
+    fn properties(&self) -> Map<String, Value> {
+        let mut properties = Map::new();
+        properties.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+        let reconciled = serde_json::to_value(self.reconciliation.now());
+        properties.insert("reconciliation".into(), reconciled.unwrap_or_default());
+        properties
     }
 
     /// Registers or beats when it is time, then sends what waits.
@@ -171,22 +182,6 @@ impl Reporter {
                 })
             }
         }
-    }
-}
-
-/// What people want to know of a gateway besides.
-fn properties() -> Map<String, Value> {
-    let mut properties = Map::new();
-    properties.insert("version".into(), env!("CARGO_PKG_VERSION").into());
-    properties
-}
-
-/// Keeps the newest about each API: labels are pulled side by side, so an older revision's notice
-/// may come later.
-fn keep(waiting: &mut HashMap<String, DeploymentNotice>, notice: DeploymentNotice) {
-    let known = waiting.get(&notice.api_id);
-    if known.is_none_or(|known| known.revision <= notice.revision) {
-        waiting.insert(notice.api_id.clone(), notice);
     }
 }
 

@@ -214,7 +214,25 @@ impl LogLine {
 
     /// Reads a line. Whether the artifact is the revision that it claims to be is for the reader
     /// to ask ([`LabelLogEntry::is_genuine`]): one bad artifact must not hold up the others.
+    ///
+    /// # Errors
+    /// When it is not such a line, or a Publish without its artifact.
     pub fn parse(line: &str) -> Result<Self, LogLineError> {
+        match Self::parse_index(line)? {
+            Self::Entry(entry)
+                if entry.instruction == Instruction::Publish && entry.artifact.is_none() =>
+            {
+                Err(LogLineError::Missing("artifact"))
+            }
+            line => Ok(line),
+        }
+    }
+
+    /// Reads a line of `GET /internal/data/v1/label-log/index`, which has no artifacts.
+    ///
+    /// # Errors
+    /// When it is not such a line.
+    pub fn parse_index(line: &str) -> Result<Self, LogLineError> {
         use LogLineError::Missing;
         let line: LineIn<'_> = serde_json::from_str(line)?;
         if let Some(seq) = line.complete_to {
@@ -233,9 +251,6 @@ impl LogLine {
             artifact: line.artifact.map(artifact_text).transpose()?,
             published_to: line.published_to,
         };
-        if entry.instruction == Instruction::Publish && entry.artifact.is_none() {
-            return Err(Missing("artifact"));
-        }
         Ok(Self::Entry(Box::new(entry)))
     }
 }

@@ -58,9 +58,10 @@ pub struct Said {
 const TABLE: &str = "LS_GATEWAY";
 
 impl Store {
-    /// Records what gateways said, in one transaction. A deployment of an older revision than the
+    /// Records what gateways said, in one transaction. A deployment that was said before the
     /// one recorded changes nothing; of several about one API the newest counts, the last of
-    /// equals.
+    /// equals. A gateway's times rise while it runs; what its label log says may fall back, where a
+    /// database was restored.
     pub async fn record(&self, said: &Said) -> Result<(), StoreError> {
         let started = gateway_rows(&said.started)?;
         let seen = gateway_rows(&said.seen)?;
@@ -142,7 +143,7 @@ fn deployment_rows(rows: &[DeploymentRow]) -> Vec<Vec<Arg<'_>>> {
     let mut newest: BTreeMap<(&str, &str), &DeploymentRow> = BTreeMap::new();
     for row in rows {
         let known = newest.entry((&row.gateway_id, &row.api_id)).or_insert(row);
-        if row.revision >= known.revision {
+        if row.since >= known.since {
             *known = row;
         }
     }

@@ -173,7 +173,7 @@ pub(crate) const DEPLOYMENT: Table = Table {
         "SINCE",
     ],
     keys: 2,
-    there: There::ReplaceUnlessOlder("REVISION"),
+    there: There::ReplaceUnlessOlder("SINCE"),
 };
 pub(crate) const FORGET_GATEWAYS: &str = "DELETE FROM LS_GATEWAY WHERE GATEWAY_ID IN (??)";
 pub(crate) const FORGET_DEPLOYMENTS: &str = "DELETE FROM LS_DEPLOYMENT WHERE GATEWAY_ID IN (??)";

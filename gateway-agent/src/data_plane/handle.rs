@@ -17,9 +17,9 @@ use tokio::sync::watch;
 
 use super::back_end::{BackEnds, strip_hop_by_hop};
 use super::body::{self, StreamBody};
-use crate::deploy::{Progress, Routes};
-use crate::deployed_set::{Deployment, Routed};
+use crate::driver::Routes;
 use crate::patience::Patience;
+use crate::sync_core::{Deployment, Progress, Routed};
 
 /// Asks for the headers that say which API and revision answered.
 const TRACE: HeaderName = HeaderName::from_static("lockstep-trace");

@@ -7,8 +7,9 @@ use actix_web::{HttpResponse, web};
 use events::Counters;
 use tokio::sync::watch;
 
-use crate::deploy::Progress;
+use crate::sync_core::Progress;
 use crate::patience::Patience;
+use crate::reconciliation::Reconciliation;
 use crate::snapshot::ledger::Recorder;
 
 /// What readiness is judged by.
@@ -21,6 +22,8 @@ pub(super) struct Health {
     pub events: Option<Arc<Counters>>,
     /// What became of the snapshot; `None` without one.
     pub snapshot: Option<Recorder>,
+    /// What comparing with the traffic manager has found.
+    pub reconciliation: Reconciliation,
 }
 
 impl Health {
@@ -46,6 +49,7 @@ pub(super) async fn get_ready(health: web::Data<Health>) -> HttpResponse {
         "from_snapshot": progress.from_snapshot,
         "pulled": progress.pulled,
         "snapshot": health.snapshot.as_ref().map(Recorder::status),
+        "reconciliation": health.reconciliation.now(),
         "events": health.events.as_ref().map(|events| events.now()),
     }))
 }

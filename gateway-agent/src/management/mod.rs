@@ -17,8 +17,9 @@ use kit::server::{Frame, Running, StartError};
 use tokio::sync::watch;
 
 use crate::commands::Commands;
-use crate::deploy::Progress;
+use crate::sync_core::Progress;
 use crate::patience::Patience;
+use crate::reconciliation::Reconciliation;
 use crate::snapshot::ledger::Recorder;
 use health::Health;
 
@@ -31,6 +32,7 @@ pub(crate) fn serve(
     progress: watch::Receiver<Progress>,
     events: Option<Arc<Counters>>,
     snapshot: Option<Recorder>,
+    reconciliation: Reconciliation,
 ) -> Result<Running, StartError> {
     let listener = kit::server::bind(config.gateway_management_address()?)?;
     let health = Health {
@@ -38,6 +40,7 @@ pub(crate) fn serve(
         patience,
         events,
         snapshot,
+        reconciliation,
     };
     kit::serve!(
         move || {

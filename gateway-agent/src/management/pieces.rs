@@ -2,7 +2,7 @@
 
 use artifact::{Artifact, Content};
 
-use crate::commands::Shown;
+use crate::sync_core::Shown;
 use crate::kept::KeptError;
 
 /// Definitions in Synapse XML, without their secrets.

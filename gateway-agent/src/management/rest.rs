@@ -15,7 +15,8 @@ use serde_json::json;
 
 use super::pieces::{Standing, standing};
 use super::{health, v1, v2};
-use crate::commands::{Asked, Ended, Shown};
+use crate::commands::{Asked, Ended};
+use crate::sync_core::Shown;
 
 /// Until an answer begins: commands wait for the batch that is being deployed.
 const TIME: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use artifact::{DEFAULT_LABEL, Label};
 use events::{AmqpBus, AmqpOptions, Bus, InProcessBus};
 use gateway_agent::Agent;
 use gateway_agent::data_plane::BackEndPolicy;
-use gateway_agent::deploy::Progress;
+use gateway_agent::sync_core::Progress;
 use kit::access::Access;
 use kit::config::{Config, EventHubService};
 use kit::secret::Secret;

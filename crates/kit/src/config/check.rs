@@ -70,6 +70,11 @@ fn sections(config: &Config) -> Option<Rule> {
             "must be at least 1",
         ),
         (
+            sync.gateway.max_delete_percent <= 100,
+            "apim.sync_runtime_artifacts.gateway.max_delete_percent",
+            "must be 0 to 100",
+        ),
+        (
             config.gateway.security.mode == "off",
             "gateway.security.mode",
             "only \"off\" is available in this version",

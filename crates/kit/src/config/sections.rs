@@ -152,6 +152,8 @@ pub struct SyncGateway {
     pub max_retry_count: u32,
     pub event_waiting_time: u64,
     pub reconcile_interval: u64,
+    /// 0 to 100.
+    pub max_delete_percent: u8,
 }
 
 #[derive(Clone, Debug, Deserialize)]

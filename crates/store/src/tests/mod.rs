@@ -112,7 +112,7 @@ suite! {
     read::apis_are_read_page_by_page,
     read::apis_that_match_are_read_page_by_page,
     read::the_database_tells_of_growth_where_it_can,
-    read::a_status_about_an_older_revision_changes_nothing,
+    read::a_status_that_was_said_earlier_changes_nothing,
     read::a_gateway_that_registers_again_says_anew_what_it_runs,
     outbox::each_announcement_goes_to_one_relay_until_its_lease_ends,
     outbox::relays_share_the_work_and_keep_the_order_of_each_api,

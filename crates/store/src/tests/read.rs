@@ -129,17 +129,17 @@ pub(super) async fn the_database_tells_of_growth_where_it_can(fixture: &Fixture)
     }
 }
 
-pub(super) async fn a_status_about_an_older_revision_changes_nothing(fixture: &Fixture) {
+pub(super) async fn a_status_that_was_said_earlier_changes_nothing(fixture: &Fixture) {
     let store = &fixture.store;
-    let row = |revision: u64, state| DeploymentRow {
+    let row = |since: i64, state| DeploymentRow {
         gateway_id: "g".into(),
         api_id: "a".into(),
-        revision,
+        revision: 7,
         received: artifact::Digest::of(b"x"),
         deployed: None,
         state,
         reason: None,
-        since: 1,
+        since,
     };
     use artifact::DeploymentState::{Deployed, Failed};
     for rows in [
@@ -151,7 +151,7 @@ pub(super) async fn a_status_about_an_older_revision_changes_nothing(fixture: &F
     }
     let found = deployments(store).await;
     assert_eq!(
-        (found.len(), found[0].revision, found[0].state),
+        (found.len(), found[0].since, found[0].state),
         (1, 2, Deployed)
     );
 }

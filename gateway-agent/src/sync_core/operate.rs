@@ -4,34 +4,33 @@ use std::sync::Arc;
 
 use artifact::{DeploymentAction, DeploymentNotice};
 
-use crate::commands::{Asked, Command, Redeployed, Shown};
-use crate::deploy::{Deployer, compile_all, entry_notice};
+use super::apply::{Compiled, entry_notice};
+use super::{Compiling, Core, Output};
+use crate::commands::{Asked, Redeployed};
 use crate::kept::Kept;
 
-impl Deployer {
-    pub(crate) async fn operate(&mut self, command: Command) {
-        // Who has gone away in the meantime does not need the answer.
-        match command {
-            Command::Undeploy(asked, answer) => {
-                let _ = answer.send(self.undeploy(&asked));
-            }
-            Command::Redeploy(asked, answer) => {
-                let _ = answer.send(self.redeploy(&asked).await);
-            }
-            Command::Show(asked, answer) => {
-                let _ = answer.send(self.show(&asked));
-            }
-        }
-        self.tell_progress();
+/// What the gateway has of an API.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The newest revision that it knows.
+    pub newest: Arc<Kept>,
+    /// The one that answers requests, if one does.
+    pub live: Option<Arc<Kept>>,
+}
+
+impl Core {
+    pub(super) fn undeploy(&mut self, command: u64, asked: &Asked) {
+        let known = self.take_down(asked);
+        self.out.push_back(Output::Undeployed { command, known });
     }
 
     /// Takes an API out of the route table; requests in flight go on with the plan that they have.
-    fn undeploy(&mut self, asked: &Asked) -> bool {
+    fn take_down(&mut self, asked: &Asked) -> bool {
         let Some(newest) = self.find(asked) else {
             return false;
         };
         let api_id = &newest.entry.api_id;
-        if !self.core.undeploy(api_id) {
+        if !self.standings.undeploy(api_id) {
             // It is taken down already.
             return true;
         }
@@ -51,22 +50,31 @@ impl Deployer {
             action: DeploymentAction::Undeploy,
             error_message: Some(format!("undeployed on the gateway by {}", asked.by)),
             overridden: true,
-            ..entry_notice(&self.gateway_id, &newest.entry)
+            ..entry_notice(&self.settings.gateway_id, &newest.entry)
         });
         self.tell(&installed);
         true
     }
 
-    /// Compiles the newest revision again and swaps it in.
-    async fn redeploy(&mut self, asked: &Asked) -> Redeployed {
-        let Some(newest) = self.find(asked) else {
-            return Redeployed::Unknown;
+    /// Has the newest revision compiled again, to swap it in.
+    pub(super) fn redeploy(&mut self, command: u64, asked: &Asked) {
+        let entry = match self.find(asked) {
+            Some(newest) => newest.whole().map(|entry| (newest, entry)),
+            None => {
+                let outcome = Redeployed::Unknown;
+                self.out.push_back(Output::Redeployed { command, outcome });
+                return;
+            }
+        };
+        let (newest, entry) = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                let outcome = Redeployed::Refused(error.to_string());
+                self.out.push_back(Output::Redeployed { command, outcome });
+                return;
+            }
         };
         let api_id = &newest.entry.api_id;
-        let entry = match newest.whole() {
-            Ok(entry) => entry,
-            Err(error) => return Redeployed::Refused(error.to_string()),
-        };
         tracing::info!(
             api = newest.entry.name,
             version = newest.entry.version,
@@ -74,18 +82,29 @@ impl Deployer {
             user = asked.by,
             "redeployed by an operator"
         );
-        self.core.redeploy(api_id);
+        self.standings.redeploy(api_id);
         // So that it is reported again.
         self.failed.remove(api_id);
-        let compiled = compile_all(vec![entry]).await;
+        self.compiling = Some(Compiling::Redeploy { command, newest });
+        self.out.push_back(Output::Compile(vec![entry]));
+    }
+
+    pub(super) fn redeployed(
+        &mut self,
+        command: u64,
+        newest: &Arc<Kept>,
+        compiled: Vec<Compiled>,
+    ) {
         self.install(compiled, Vec::new());
-        self.bring_back(&newest);
+        self.bring_back(newest);
+        let api_id = &newest.entry.api_id;
         let live = self.set.get(api_id);
-        match self.failed.get(api_id) {
+        let outcome = match self.failed.get(api_id) {
             Some((_, reason)) => Redeployed::Refused(reason.clone()),
             None if live.is_some_and(|live| live.digest == newest.entry.digest) => Redeployed::Done,
             None => Redeployed::Refused("the compiler failed on it".to_owned()),
-        }
+        };
+        self.out.push_back(Output::Redeployed { command, outcome });
     }
 
     /// Where the newest revision is refused, lets the older one answer again that did before the API
@@ -102,15 +121,18 @@ impl Deployer {
             return;
         }
         self.taken.remove(api_id);
-        self.routes.store(Arc::new(self.set.route_table()));
+        self.out.push_back(Output::Swap);
         // Told again, with what answers now.
         if let Some((_, reason)) = self.failed.remove(api_id) {
-            let notice = entry_notice(&self.gateway_id, &newest.entry);
+            let notice = entry_notice(&self.settings.gateway_id, &newest.entry);
             self.refuse(&notice, &reason);
         }
     }
 
-    fn show(&self, asked: &Asked) -> Option<Shown> {
+    /// What the gateway has of an API; `None` when no label of it publishes such an API, or none that
+    /// the asker may see.
+    #[must_use]
+    pub fn show(&self, asked: &Asked) -> Option<Shown> {
         let newest = self.find(asked)?;
         let live = self.set.get(&newest.entry.api_id);
         Some(Shown {
@@ -128,7 +150,7 @@ impl Deployer {
                 && entry.tenant_domain == asked.tenant
                 && (asked.labels.is_empty()
                     || self
-                        .core
+                        .standings
                         .publishing(&entry.api_id)
                         .any(|label| asked.labels.iter().any(|seen| seen == label.as_str())))
         };

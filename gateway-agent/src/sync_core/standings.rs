@@ -1,16 +1,37 @@
-//! The synchronization core: what has to be deployed and undeployed when entries of label logs
-//! arrive. Pure: no I/O, no clock, no randomness.
+//! What the applied entries of the label logs say: which revision of each API is wanted, and what
+//! an entry changes about that.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use artifact::{Digest, Instruction, Label, LabelLogEntry};
+use artifact::{Digest, Instruction, Label, LabelDigest, LabelLogEntry, SavedTo};
 
 /// What the newest applied entry of an API says in one label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub seq: u64,
     pub revision: u64,
     pub instruction: Instruction,
+    pub digest: Digest,
+    /// On a Remove: the labels that publish the API since then, with positions.
+    pub published_to: Vec<SavedTo>,
+}
+
+impl Standing {
+    #[must_use]
+    pub fn of(entry: &LabelLogEntry) -> Self {
+        Self {
+            seq: entry.seq,
+            revision: entry.revision,
+            instruction: entry.instruction,
+            digest: entry.digest,
+            published_to: entry.published_to.clone(),
+        }
+    }
+
+    #[must_use]
+    pub fn publishes(&self) -> bool {
+        self.instruction == Instruction::Publish
+    }
 }
 
 #[derive(Debug, Default)]
@@ -31,10 +52,9 @@ pub enum Change {
     Keep,
 }
 
-/// Standings per subscribed label, and the revision wanted of each API. The cursors are the
-/// followers': each moves on when its entries have been applied.
+/// Standings per subscribed label, and the revision wanted of each API.
 #[derive(Debug)]
-pub struct SyncCore {
+pub struct Standings {
     labels: BTreeMap<Label, LabelState>,
     /// The newest revision that was handed out for deployment.
     wanted: HashMap<String, (u64, Digest)>,
@@ -43,7 +63,7 @@ pub struct SyncCore {
     overridden: HashSet<String>,
 }
 
-impl SyncCore {
+impl Standings {
     #[must_use]
     pub fn new(labels: impl IntoIterator<Item = Label>) -> Self {
         Self {
@@ -80,10 +100,21 @@ impl SyncCore {
         self.wanted.get(api_id).copied()
     }
 
+    /// How many APIs are wanted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.wanted.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
     /// What was applied for an API in a label.
     #[must_use]
-    pub fn standing(&self, label: &Label, api_id: &str) -> Option<Standing> {
-        self.labels.get(label)?.apis.get(api_id).copied()
+    pub fn standing(&self, label: &Label, api_id: &str) -> Option<&Standing> {
+        self.labels.get(label)?.apis.get(api_id)
     }
 
     /// Whether the label's log has been applied to its end.
@@ -116,17 +147,64 @@ impl SyncCore {
             if known.is_some_and(|standing| standing.seq >= entry.seq) {
                 continue;
             }
-            state.apis.insert(
-                entry.api_id.clone(),
-                Standing {
-                    seq: entry.seq,
-                    revision: entry.revision,
-                    instruction: entry.instruction,
-                },
-            );
+            state
+                .apis
+                .insert(entry.api_id.clone(), Standing::of(&entry));
             changes.push(self.change(entry));
         }
         changes
+    }
+
+    /// Takes an entry of a label's index that differs from what was applied there, whatever was
+    /// applied: the log of a database that was restored has other entries at the same positions. An
+    /// older revision comes back only if no other label publishes a newer one.
+    pub fn repaired(&mut self, label: &Label, entry: LabelLogEntry) -> Change {
+        let Some(state) = self.labels.get_mut(label) else {
+            return Change::Keep;
+        };
+        state
+            .apis
+            .insert(entry.api_id.clone(), Standing::of(&entry));
+        if entry.instruction == Instruction::Publish {
+            let elsewhere = self.published(&entry.api_id).map(|(_, it)| it.revision);
+            if elsewhere.max().is_none_or(|most| most <= entry.revision) {
+                let now = (entry.revision, entry.digest);
+                if self.wanted.get(&entry.api_id) != Some(&now) {
+                    self.wanted.remove(&entry.api_id);
+                }
+            }
+        }
+        self.change(entry)
+    }
+
+    /// Sets the position of what was applied for an API back, for its label's log ends before it.
+    pub fn set_back(&mut self, label: &Label, api_id: &str, seq: u64) {
+        let state = self.labels.get_mut(label);
+        if let Some(standing) = state.and_then(|state| state.apis.get_mut(api_id)) {
+            standing.seq = standing.seq.min(seq);
+        }
+    }
+
+    /// What was applied in a label, by API.
+    pub fn of_label(&self, label: &Label) -> impl Iterator<Item = (&str, &Standing)> {
+        let state = self.labels.get(label);
+        let apis = state.into_iter().flat_map(|state| &state.apis);
+        apis.map(|(api_id, standing)| (api_id.as_str(), standing))
+    }
+
+    /// The digest over what a label publishes, as the traffic manager makes it.
+    #[must_use]
+    pub fn digest(&self, label: &Label) -> LabelDigest {
+        let published = self.of_label(label).filter(|(_, it)| it.publishes());
+        LabelDigest::of(published.map(|(api_id, standing)| (api_id, standing.digest)))
+    }
+
+    fn published<'a>(&'a self, api_id: &'a str) -> impl Iterator<Item = (&'a Label, &'a Standing)> {
+        let standings = self
+            .labels
+            .iter()
+            .filter_map(move |(label, state)| Some((label, state.apis.get(api_id)?)));
+        standings.filter(|(_, standing)| standing.publishes())
     }
 
     fn change(&mut self, entry: LabelLogEntry) -> Change {
@@ -146,7 +224,7 @@ impl SyncCore {
                 Change::Deploy(Box::new(entry))
             }
             Instruction::Remove => {
-                if self.is_published_elsewhere(&entry) {
+                if self.is_published(&entry.api_id) {
                     return Change::Keep;
                 }
                 self.wanted.remove(&entry.api_id);
@@ -156,23 +234,48 @@ impl SyncCore {
         }
     }
 
-    /// Whether another subscribed label has the API: by what was applied of its log, or by what the
-    /// Remove itself says of logs that have not come that far. So an API that moves from one
-    /// label of this gateway to another goes on answering, whichever log arrives first.
-    fn is_published_elsewhere(&self, entry: &LabelLogEntry) -> bool {
-        self.labels.iter().any(|(label, state)| {
-            let standing = state.apis.get(&entry.api_id);
-            let told = entry.published_to.iter().find(|told| told.label == *label);
-            match (standing, told) {
-                (Some(standing), Some(told)) if standing.seq < told.seq => true,
-                (Some(standing), _) => standing.instruction == Instruction::Publish,
-                (None, told) => told.is_some(),
-            }
+    /// Whether a subscribed label publishes the API, by the newest of its revisions that is known in
+    /// any of them: an older entry in another label's log is overtaken by it, even if that log has not
+    /// been read so far. A Remove tells which labels publish the API since then, and from which
+    /// position on, so an API that moves between labels of this gateway goes on answering, whichever
+    /// log arrives first.
+    fn is_published(&self, api_id: &str) -> bool {
+        let known: Vec<&Standing> = self
+            .labels
+            .values()
+            .filter_map(|state| state.apis.get(api_id))
+            .collect();
+        let newest = known.iter().map(|standing| standing.revision).max();
+        let mut newest = known.iter().filter(|it| Some(it.revision) == newest);
+        newest.any(|standing| {
+            let mut told = standing.published_to.iter();
+            standing.publishes() || told.any(|told| self.is_awaited(api_id, told))
         })
     }
 
+    /// Whether the log of a subscribed label has not come as far as something says that it has.
+    fn is_awaited(&self, api_id: &str, told: &SavedTo) -> bool {
+        let state = self.labels.get(&told.label);
+        state.is_some_and(|state| {
+            let known = state.apis.get(api_id);
+            known.is_none_or(|known| known.seq < told.seq)
+        })
+    }
+
+    /// APIs that are wanted though no label publishes them, as far as its log has been applied.
+    pub fn awaited(&self) -> impl Iterator<Item = &str> {
+        let wanted = self.wanted.keys().map(String::as_str);
+        wanted.filter(|api_id| self.published(api_id).next().is_none())
+    }
+
+    /// Gives up waiting for a label to publish an API.
+    pub fn give_up(&mut self, api_id: &str) {
+        self.wanted.remove(api_id);
+        self.overridden.remove(api_id);
+    }
+
     /// An operator takes an API down on this gateway: until a newer revision of it comes, or
-    /// [`SyncCore::redeploy`]. `false` when that changes nothing.
+    /// [`Standings::redeploy`]. `false` when that changes nothing.
     pub fn undeploy(&mut self, api_id: &str) -> bool {
         self.wanted.contains_key(api_id) && self.overridden.insert(api_id.to_owned())
     }
@@ -191,10 +294,7 @@ impl SyncCore {
 
     /// The labels that publish an API, as far as their logs have been applied.
     pub fn publishing<'a>(&'a self, api_id: &'a str) -> impl Iterator<Item = &'a Label> {
-        self.labels.iter().filter_map(move |(label, state)| {
-            let standing = state.apis.get(api_id)?;
-            (standing.instruction == Instruction::Publish).then_some(label)
-        })
+        self.published(api_id).map(|(label, _)| label)
     }
 
     /// Notes that a label's log has been applied to its end, as it was when it was read.
@@ -243,7 +343,7 @@ mod tests {
 
     #[test]
     fn an_older_entry_never_replaces_a_newer_one() {
-        let mut core = SyncCore::new([label("L")]);
+        let mut core = Standings::new([label("L")]);
         let newer = entry("a", 2, 2, Publish);
         assert!(matches!(
             core.pulled(&label("L"), vec![newer.clone()])[..],
@@ -257,8 +357,8 @@ mod tests {
 
     #[test]
     fn an_api_under_two_labels_is_deployed_once_and_leaves_with_the_last() {
-        let mut core = SyncCore::new([label("L1"), label("L2")]);
-        let one = |core: &mut SyncCore, name: &str, entry| {
+        let mut core = Standings::new([label("L1"), label("L2")]);
+        let one = |core: &mut Standings, name: &str, entry| {
             core.pulled(&label(name), vec![entry]).remove(0)
         };
         assert!(matches!(
@@ -273,10 +373,12 @@ mod tests {
             one(&mut core, "L2", entry("a", 10, 2, Publish)),
             Change::Deploy(_)
         ));
-        assert!(matches!(
-            one(&mut core, "L1", entry("a", 2, 3, Remove)),
-            Change::Keep
-        ));
+        let mut moved = entry("a", 2, 2, Remove);
+        moved.published_to = vec![SavedTo {
+            label: label("L2"),
+            seq: 10,
+        }];
+        assert!(matches!(one(&mut core, "L1", moved), Change::Keep));
         assert!(matches!(
             one(&mut core, "L2", entry("a", 11, 3, Remove)),
             Change::Undeploy(_)
@@ -298,7 +400,7 @@ mod tests {
             entry
         };
         let started = || {
-            let mut core = SyncCore::new([label("L1"), label("L2")]);
+            let mut core = Standings::new([label("L1"), label("L2")]);
             core.pulled(&label("L1"), vec![entry("a", 1, 1, Publish)]);
             core
         };
@@ -312,8 +414,20 @@ mod tests {
         core.pulled(&label("L2"), vec![entry("a", 8, 2, Remove)]);
         let changes = core.pulled(&label("L1"), vec![moved(7)]);
         assert!(matches!(changes[..], [Change::Undeploy(_)]), "{changes:?}");
+        // Moved there and back by saves of which this gateway has not seen all.
+        let mut core = started();
+        let mut back = entry("a", 9, 2, Remove);
+        back.published_to = vec![SavedTo {
+            label: label("L1"),
+            seq: 3,
+        }];
+        assert_eq!(core.pulled(&label("L2"), vec![back]), [Change::Keep]);
+        assert_eq!(core.pulled(&label("L1"), vec![moved(7)]), [Change::Keep]);
+        let again = entry("a", 3, 2, Publish);
+        let changes = core.pulled(&label("L1"), vec![again]);
+        assert!(matches!(changes[..], [Change::Deploy(_)]), "{changes:?}");
         // Moved to a label that this gateway does not carry.
-        let mut core = SyncCore::new([label("L1")]);
+        let mut core = Standings::new([label("L1")]);
         core.pulled(&label("L1"), vec![entry("a", 1, 1, Publish)]);
         let changes = core.pulled(&label("L1"), vec![moved(7)]);
         assert!(matches!(changes[..], [Change::Undeploy(_)]), "{changes:?}");
@@ -321,7 +435,7 @@ mod tests {
 
     #[test]
     fn is_ready_when_every_label_log_has_been_applied() {
-        let mut core = SyncCore::new([label("L1"), label("L2")]);
+        let mut core = Standings::new([label("L1"), label("L2")]);
         core.completed(&label("L1"));
         assert_eq!(core.missing(), [label("L2")]);
     }
@@ -342,12 +456,12 @@ mod tests {
                     (&labels[usize::from(*at)], entry(&format!("api{api}"), seq, seq, instruction))
                 })
                 .collect();
-            let mut core = SyncCore::new(labels.clone());
+            let mut core = Standings::new(labels.clone());
             let cut = cut.index(changes.len());
             for (label, entry) in &changes[..cut] {
                 core.pulled(label, vec![entry.clone()]);
             }
-            let mut restored = SyncCore::new(labels.clone());
+            let mut restored = Standings::new(labels.clone());
             for label in &labels {
                 let apis = core.labels[label].apis.clone();
                 restored.restore_label(label, core.is_complete(label), apis);
@@ -376,9 +490,9 @@ mod tests {
                     entry(&format!("api{api}"), seq, seq, if *publish { Publish } else { Remove })
                 })
                 .collect();
-            let mut core = SyncCore::new([label("L")]);
+            let mut core = Standings::new([label("L")]);
             let mut deployed: BTreeMap<String, u64> = BTreeMap::new();
-            let mut run = |core: &mut SyncCore, entry: LabelLogEntry| {
+            let mut run = |core: &mut Standings, entry: LabelLogEntry| {
                 for change in core.pulled(&label("L"), vec![entry]) {
                     match change {
                         Change::Deploy(entry) => { deployed.insert(entry.api_id, entry.revision); }

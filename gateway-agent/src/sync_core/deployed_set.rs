@@ -63,6 +63,11 @@ impl DeployedSet {
         self.deployed.is_empty()
     }
 
+    /// Everything that answers requests.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Deployment>> {
+        self.deployed.values()
+    }
+
     /// Forgets a newcomer that waits: a newer revision of it has been refused.
     pub fn forget_waiting(&mut self, api_id: &str) {
         self.waiting.remove(api_id);

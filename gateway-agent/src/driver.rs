@@ -1,0 +1,306 @@
+//! Does what the synchronization core says, and tells it what has happened. Nothing is decided here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use artifact::{DeploymentNotice, Label};
+use events::Subscription;
+use synapse::dispatch::RouteTable;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::applied::Applied;
+use crate::commands::{Command, Redeployed};
+use crate::compile::{compile_all, compile_stored};
+use crate::hints;
+use crate::patience::Patience;
+use crate::pull::{Question, Source};
+use crate::reconciliation::Reconciliation;
+use crate::snapshot::ledger::Ledger;
+use crate::snapshot::state::State;
+use crate::sync_core::{Core, Input, Millis, Output, Progress, Routed, Trouble};
+
+/// The table that answers requests; readers take a snapshot, a change swaps the whole.
+pub type Routes = Arc<ArcSwap<RouteTable<Routed>>>;
+
+/// Answers that wait to be handled.
+const WAITING: usize = 64;
+
+/// Everything that the core's words are carried to.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub core: Core,
+    pub source: Source,
+    pub dc: String,
+    pub routes: Routes,
+    pub notices: mpsc::UnboundedSender<DeploymentNotice>,
+    pub progress: watch::Sender<Progress>,
+    pub applied: Applied,
+    pub patience: Patience,
+    pub reconciliation: Reconciliation,
+    /// When something was reported last, milliseconds since the epoch.
+    pub last_report: i64,
+    /// What is noted for the snapshot; `None` without one.
+    pub ledger: Option<Ledger>,
+}
+
+/// An empty table.
+#[must_use]
+pub(crate) fn no_routes() -> Routes {
+    let none: Vec<(Arc<synapse::dispatch::ApiRoute>, Routed)> = Vec::new();
+    Arc::new(ArcSwap::from_pointee(RouteTable::new(none)))
+}
+
+/// A question that is open.
+#[derive(Debug)]
+struct Open {
+    _task: AbortOnDropHandle<()>,
+    go_on: mpsc::Sender<()>,
+}
+
+/// What waits for the core's answers.
+#[derive(Debug)]
+struct Work {
+    started: Instant,
+    inputs: mpsc::Sender<Input>,
+    open: HashMap<u64, Open>,
+    compiling: JoinSet<Input>,
+    undeploying: HashMap<u64, oneshot::Sender<bool>>,
+    redeploying: HashMap<u64, oneshot::Sender<Redeployed>>,
+    commands: u64,
+}
+
+impl Work {
+    fn now(&self) -> Millis {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Driver {
+    /// Deploys a stored state, before anything is pulled.
+    ///
+    /// # Errors
+    /// When compiling ends early.
+    pub async fn restore(&mut self, state: State) -> anyhow::Result<()> {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.restored(&state);
+        }
+        let restoring = self.core.restore(&state);
+        for (label, stored) in &state.labels {
+            self.applied.reached(label, stored.position.cursor);
+        }
+        let labels = state.labels.len();
+        let texts = Arc::new(state.texts);
+        let compiled = compile_stored(&restoring.serving, &texts).await;
+        let apis = compiled.len();
+        self.core.restore_serving(compiled, &restoring);
+        let compiled = compile_stored(&restoring.refused, &texts).await;
+        self.core.restore_refused(compiled, &restoring);
+        tracing::info!(apis, labels, "restored from the snapshot");
+        Ok(())
+    }
+
+    /// Runs until shutdown.
+    ///
+    /// # Errors
+    /// When compiling ends early.
+    pub async fn run(
+        mut self,
+        mut events: Option<Subscription>,
+        mut commands: mpsc::Receiver<Command>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let (inputs, mut told) = mpsc::channel(WAITING);
+        let mut work = Work {
+            started: Instant::now(),
+            inputs,
+            open: HashMap::new(),
+            compiling: JoinSet::new(),
+            undeploying: HashMap::new(),
+            redeploying: HashMap::new(),
+            commands: 0,
+        };
+        self.core.start(0);
+        loop {
+            while let Some(output) = self.core.output() {
+                self.perform(&mut work, output);
+            }
+            let wake = match self.core.wake() {
+                Some(at) => work.started + Duration::from_millis(at),
+                None => Instant::now() + Duration::from_secs(3600),
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(compiled) = work.compiling.join_next() => {
+                    let compiled = compiled.context("compiling ended early")?;
+                    self.core.handle(work.now(), compiled);
+                }
+                Some(input) = told.recv() => self.core.handle(work.now(), input),
+                Some(command) = commands.recv() => self.command(&mut work, command),
+                heard = heard(&mut events) => {
+                    for input in hints::inputs(&heard, &self.dc) {
+                        self.core.handle(work.now(), input);
+                    }
+                }
+                () = tokio::time::sleep_until(wake) => self.core.handle(work.now(), Input::Tick),
+            }
+        }
+        if let Some(ledger) = &self.ledger {
+            ledger.recorder.close();
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, work: &mut Work, output: Output) {
+        let source = self.source.clone();
+        match output {
+            Output::Pull { label, id, wanted } => {
+                work.ask(label, id, |question| source.pull(wanted, question));
+            }
+            Output::AskDigest { label, id } => {
+                work.ask(label, id, |question| source.digest(question));
+            }
+            Output::AskIndex { label, id } => {
+                work.ask(label, id, |question| source.index(question));
+            }
+            Output::Fetch { label, id, ranges } => {
+                work.ask(label, id, |question| source.fetch(ranges, question));
+            }
+            Output::Cancel { id } => {
+                work.open.remove(&id);
+            }
+            Output::GoOn { id } => {
+                // A question that has been given up does not go on.
+                let open = work.open.get(&id);
+                let _ = open.map(|open| open.go_on.try_send(()));
+            }
+            Output::Compile(entries) => {
+                let compiled = async move { Input::Compiled(compile_all(entries).await) };
+                work.compiling.spawn(compiled);
+            }
+            Output::Swap => self.routes.store(Arc::new(self.core.set().route_table())),
+            Output::Report(notice) => {
+                // They rise, whatever the clock does: the newest counts.
+                let time_stamp = kit::clock::now_ms().max(self.last_report + 1);
+                self.last_report = time_stamp;
+                // The reporter ends after the driver.
+                let _ = self.notices.send(DeploymentNotice {
+                    time_stamp,
+                    ..notice
+                });
+            }
+            Output::Record(record) => {
+                if let Some(ledger) = &mut self.ledger {
+                    ledger.applied(&record.label, record.position, record.entries, record.apis);
+                }
+            }
+            Output::Progress(progress) => {
+                self.progress.send_replace(progress);
+            }
+            Output::Applied { label, seq } => self.applied.reached(&label, seq),
+            Output::Undeployed { command, known } => {
+                let asked = work.undeploying.remove(&command);
+                // Who has gone away in the meantime does not need the answer.
+                let _ = asked.map(|answer| answer.send(known));
+            }
+            Output::Redeployed { command, outcome } => {
+                let asked = work.redeploying.remove(&command);
+                let _ = asked.map(|answer| answer.send(outcome));
+            }
+            Output::Trouble { label, trouble } => self.trouble(&label, &trouble),
+            Output::Compared { label, outcome } => self.reconciliation.tell(&label, &outcome),
+        }
+    }
+
+    fn trouble(&self, label: &Label, trouble: &Trouble) {
+        let Trouble {
+            error,
+            failures,
+            wait_ms,
+        } = trouble;
+        if *failures == 0 {
+            tracing::debug!(%error, %label, wait_ms, "pulling again");
+            return;
+        }
+        self.patience.failed(label, *failures);
+        tracing::warn!(
+            %error,
+            %label,
+            failures,
+            wait_ms,
+            "the label log is not followed now, trying again"
+        );
+    }
+
+    fn command(&mut self, work: &mut Work, command: Command) {
+        work.commands += 1;
+        let number = work.commands;
+        let input = match command {
+            Command::Show(asked, answer) => {
+                let _ = answer.send(self.core.show(&asked));
+                return;
+            }
+            Command::Undeploy(asked, answer) => {
+                work.undeploying.insert(number, answer);
+                Input::Undeploy {
+                    command: number,
+                    asked,
+                }
+            }
+            Command::Redeploy(asked, answer) => {
+                work.redeploying.insert(number, answer);
+                Input::Redeploy {
+                    command: number,
+                    asked,
+                }
+            }
+            Command::Accept(repair, answer) => {
+                let known = self.core.held().any(|(_, held)| held.repair == repair);
+                let _ = answer.send(known);
+                Input::Accept(repair)
+            }
+        };
+        self.core.handle(work.now(), input);
+    }
+}
+
+impl Work {
+    fn ask<F>(&mut self, label: Label, id: u64, ask: impl FnOnce(Question) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        // Those that have ended by themselves.
+        self.open.retain(|_, open| !open.go_on.is_closed());
+        let (go_on, applied) = mpsc::channel(1);
+        let question = Question {
+            label,
+            id,
+            answers: self.inputs.clone(),
+            go_on: applied,
+        };
+        let task = AbortOnDropHandle::new(tokio::spawn(ask(question)));
+        let open = Open { _task: task, go_on };
+        self.open.insert(id, open);
+    }
+}
+
+/// What is heard next; nothing without a broker. When nothing will be heard any more, that is said
+/// once: the watch stream has to do.
+async fn heard(events: &mut Option<Subscription>) -> events::Heard {
+    let Some(subscription) = events else {
+        return std::future::pending().await;
+    };
+    match subscription.next().await {
+        Some(heard) => heard,
+        None => {
+            *events = None;
+            events::Heard::Lost
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Asking the traffic manager: a label's log, its digest, its index. Each question is a task of its
+//! own that tells the core what has come.
+
+use std::time::Duration;
+
+use artifact::{Digest, Label, LabelDigest, LabelLogEntry, LogLine};
+use futures_util::{Stream, StreamExt};
+use reqwest::{Response, StatusCode};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::lines::{Lines, MAX_LINE};
+use crate::sync_core::{IndexEntry, Input, PullError, Range, Wanted};
+
+/// Entries are handed on at the latest when there are this many of them …
+const BATCH: usize = 256;
+/// … or artifacts of this many bytes.
+const BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// The most entries that an index may have: what is longer is no index.
+const MAX_INDEX: usize = 10_000_000;
+
+/// Where and how to ask. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub client: reqwest::Client,
+    /// `https://localhost:9443`.
+    pub traffic_manager: String,
+    /// An answer that is silent for longer is cut.
+    pub silence: Duration,
+}
+
+/// One question: where its answers go, and what lets it go on.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub label: Label,
+    pub id: u64,
+    pub answers: mpsc::Sender<Input>,
+    /// Told when what was handed on has been applied.
+    pub go_on: mpsc::Receiver<()>,
+}
+
+/// What else can come between.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    #[error(transparent)]
+    Line(#[from] artifact::LogLineError),
+    #[error("a line is longer than {MAX_LINE} bytes")]
+    LineTooLong,
+    #[error("a line is not UTF-8")]
+    NotUtf8,
+    #[error("the index has more than {MAX_INDEX} entries")]
+    IndexTooLong,
+    /// Nobody asks any more.
+    #[error("the agent has ended")]
+    Ended,
+}
+
+impl AskError {
+    fn for_core(self) -> Option<PullError> {
+        match self {
+            Self::Pull(error) => Some(error),
+            Self::Ended => None,
+            error => Some(PullError::Failed(error.to_string())),
+        }
+    }
+}
+
+fn failed(reason: impl ToString) -> AskError {
+    AskError::Pull(PullError::Failed(reason.to_string()))
+}
+
+#[derive(Deserialize)]
+struct DigestTold {
+    seq: u64,
+    count: u64,
+    digest: Digest,
+}
+
+impl Source {
+    /// Pulls a label's log, and tells how that ended.
+    pub(crate) async fn pull(self, wanted: Wanted, mut question: Question) {
+        let result = self.try_pull(wanted, &mut question).await;
+        let result = match result {
+            Ok(()) => Ok(()),
+            Err(error) => match error.for_core() {
+                Some(error) => Err(error),
+                None => return,
+            },
+        };
+        let Question { label, id, .. } = question;
+        let ended = Input::PullEnded { label, id, result };
+        // Who has ended does not need it.
+        let _ = question.answers.send(ended).await;
+    }
+
+    async fn try_pull(&self, wanted: Wanted, question: &mut Question) -> Result<(), AskError> {
+        let mut query = vec![
+            ("after", wanted.after.to_string()),
+            ("follow", wanted.follow.to_string()),
+        ];
+        query.extend(wanted.least.map(|seq| ("minSeq", seq.to_string())));
+        let answer = self.ask("label-log", &question.label, &query).await?;
+        if let (StatusCode::CONFLICT, Some(least)) = (answer.status(), wanted.least) {
+            return Err(PullError::Behind {
+                found: wanted.after,
+                wanted: least,
+            }
+            .into());
+        }
+        let mut lines = self.lines(answer).await?;
+        let mut batch = Batch::default();
+        let mut complete = false;
+        loop {
+            match self.line(&mut lines, LogLine::parse).await {
+                Ok(Some(LogLine::Entry(entry))) => {
+                    batch.push(*entry);
+                    if batch.is_full() {
+                        question.hand_on(&mut batch, None).await?;
+                    }
+                }
+                Ok(Some(LogLine::CompleteTo(seq))) => {
+                    question.hand_on(&mut batch, Some(seq)).await?;
+                    complete = true;
+                }
+                Ok(None) if complete && !wanted.follow => return Ok(()),
+                Ok(None) => return Err(PullError::EndedByServer.into()),
+                Err(error) => {
+                    // What came before it is good, and must not be pulled again for ever.
+                    if !batch.entries.is_empty() {
+                        question.hand_on(&mut batch, None).await?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Asks for a label's digest.
+    pub(crate) async fn digest(self, question: Question) {
+        let asked = async {
+            let answer = self.ask("label-log/digest", &question.label, &[]).await?;
+            let answer = success(answer).await?;
+            let told: DigestTold = timeout(self.silence, answer.json())
+                .await
+                .map_err(|_| failed("no answer"))?
+                .map_err(|error| failed(kit::http_client::cause(&error)))?;
+            Ok(told)
+        };
+        let told = asked.await;
+        let Question { label, id, .. } = &question;
+        let (label, id) = (label.clone(), *id);
+        question
+            .answer(told.map(|DigestTold { seq, count, digest }| Input::Digest {
+                label,
+                id,
+                seq,
+                digest: LabelDigest { digest, count },
+            }))
+            .await;
+    }
+
+    /// Asks for all entries of a label, without their artifacts.
+    pub(crate) async fn index(self, question: Question) {
+        let (label, id) = (question.label.clone(), question.id);
+        let index = self.try_index(&label).await;
+        question
+            .answer(index.map(|(seq, entries)| Input::Index {
+                label,
+                id,
+                seq,
+                entries,
+            }))
+            .await;
+    }
+
+    async fn try_index(&self, label: &Label) -> Result<(u64, Vec<IndexEntry>), AskError> {
+        let answer = self.ask("label-log/index", label, &[]).await?;
+        let mut lines = self.lines(answer).await?;
+        let mut entries = Vec::new();
+        loop {
+            match self.line(&mut lines, LogLine::parse_index).await? {
+                Some(LogLine::Entry(entry)) => entries.push(IndexEntry {
+                    seq: entry.seq,
+                    api_id: entry.api_id,
+                    instruction: entry.instruction,
+                    digest: entry.digest,
+                    revision: entry.revision,
+                    published_to: entry.published_to,
+                }),
+                Some(LogLine::CompleteTo(seq)) => return Ok((seq, entries)),
+                // Without its end it is not known what is missing.
+                None => return Err(PullError::EndedByServer.into()),
+            }
+            if entries.len() > MAX_INDEX {
+                return Err(AskError::IndexTooLong);
+            }
+        }
+    }
+
+    /// Reads parts of a label's log.
+    pub(crate) async fn fetch(self, ranges: Vec<Range>, mut question: Question) {
+        let result = self.try_fetch(&ranges, &mut question).await;
+        question.answer(result).await;
+    }
+
+    async fn try_fetch(
+        &self,
+        ranges: &[Range],
+        question: &mut Question,
+    ) -> Result<Input, AskError> {
+        let mut batch = Batch::default();
+        for range in ranges {
+            let query = [
+                ("after", range.after.to_string()),
+                ("limit", range.limit.to_string()),
+            ];
+            let answer = self.ask("label-log", &question.label, &query).await?;
+            let mut lines = self.lines(answer).await?;
+            loop {
+                match self.line(&mut lines, LogLine::parse).await? {
+                    Some(LogLine::Entry(entry)) => batch.push(*entry),
+                    Some(LogLine::CompleteTo(_)) => break,
+                    None => return Err(PullError::EndedByServer.into()),
+                }
+                if batch.is_full() {
+                    let entries = std::mem::take(&mut batch).entries;
+                    question.tell(question.fetched(entries, false)).await?;
+                    question.applied().await?;
+                }
+            }
+        }
+        Ok(question.fetched(batch.entries, true))
+    }
+
+    async fn ask(
+        &self,
+        resource: &str,
+        label: &Label,
+        query: &[(&str, String)],
+    ) -> Result<Response, AskError> {
+        let url = format!("{}/internal/data/v1/{resource}", self.traffic_manager);
+        let request = self.client.get(url);
+        let request = request.query(&[("gatewayLabel", label.as_str())]).query(query);
+        let answer = timeout(self.silence, request.send()).await;
+        let answer = answer.map_err(|_| failed("no answer"))?;
+        answer.map_err(|error| failed(kit::http_client::cause(&error)))
+    }
+
+    async fn lines(
+        &self,
+        answer: Response,
+    ) -> Result<Reading<impl Stream<Item = reqwest::Result<bytes::Bytes>> + use<>>, AskError> {
+        let answer = success(answer).await?;
+        Ok(Reading {
+            lines: Lines::default(),
+            bytes: Box::pin(answer.bytes_stream()),
+        })
+    }
+
+    /// The next line; `None` at the end of the answer.
+    async fn line<S, T>(
+        &self,
+        reading: &mut Reading<S>,
+        parse: impl Fn(&str) -> Result<T, artifact::LogLineError>,
+    ) -> Result<Option<T>, AskError>
+    where
+        S: Stream<Item = reqwest::Result<bytes::Bytes>>,
+    {
+        loop {
+            if let Some(line) = reading.lines.next() {
+                return Ok(Some(parse(line?)?));
+            }
+            match timeout(self.silence, reading.bytes.next()).await {
+                Ok(Some(Ok(chunk))) => reading.lines.push(&chunk)?,
+                Ok(Some(Err(error))) => return Err(failed(kit::http_client::cause(&error))),
+                Ok(None) => return Ok(None),
+                Err(_) => return Err(failed("the stream is silent")),
+            }
+        }
+    }
+}
+
+struct Reading<S> {
+    lines: Lines,
+    bytes: std::pin::Pin<Box<S>>,
+}
+
+async fn success(answer: Response) -> Result<Response, AskError> {
+    if answer.status().is_success() {
+        return Ok(answer);
+    }
+    let reason = kit::http_client::failure(answer).await;
+    Err(failed(format!("the traffic manager answered: {reason}")))
+}
+
+impl Question {
+    async fn tell(&self, input: Input) -> Result<(), AskError> {
+        self.answers.send(input).await.map_err(|_| AskError::Ended)
+    }
+
+    async fn applied(&mut self) -> Result<(), AskError> {
+        self.go_on.recv().await.ok_or(AskError::Ended)
+    }
+
+    /// Hands a batch on and waits until it has been applied.
+    async fn hand_on(
+        &mut self,
+        batch: &mut Batch,
+        complete_to: Option<u64>,
+    ) -> Result<(), AskError> {
+        let pulled = Input::Pulled {
+            label: self.label.clone(),
+            id: self.id,
+            entries: std::mem::take(batch).entries,
+            complete_to,
+        };
+        self.tell(pulled).await?;
+        self.applied().await
+    }
+
+    fn fetched(&self, entries: Vec<LabelLogEntry>, last: bool) -> Input {
+        Input::Fetched {
+            label: self.label.clone(),
+            id: self.id,
+            entries,
+            last,
+        }
+    }
+
+    /// The last answer.
+    async fn answer(self, answer: Result<Input, AskError>) {
+        let input = match answer {
+            Ok(input) => input,
+            Err(error) => match error.for_core() {
+                Some(error) => Input::AskFailed {
+                    label: self.label,
+                    id: self.id,
+                    error,
+                },
+                None => return,
+            },
+        };
+        let _ = self.answers.send(input).await;
+    }
+}
+
+/// Entries that have been read and not handed on yet.
+#[derive(Debug, Default)]
+struct Batch {
+    entries: Vec<LabelLogEntry>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, entry: LabelLogEntry) {
+        self.bytes += entry.artifact.as_ref().map_or(0, String::len);
+        self.entries.push(entry);
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.len() >= BATCH || self.bytes >= BATCH_BYTES
+    }
+}

@@ -1,0 +1,341 @@
+//! Comparing each label with the traffic manager, and repairing what differs.
+
+use artifact::{Digest, Instruction, Label, LabelDigest, LabelLogEntry};
+
+use super::apply::{Applying, Step};
+use super::pulling::LAG;
+use super::repair::{Asked, What};
+use super::standings::Change;
+use super::words::Compared;
+use super::{Core, Held, IndexEntry, Millis, Output, Plan, PullError, Repair};
+
+/// Looks in a row, over a few seconds, that find another position than this gateway's.
+const VAIN: u32 = 8;
+/// After a repair the label is looked at once more.
+const SOON: Millis = 1000;
+
+impl Core {
+    /// Starts a comparison if it is time; labels that have never been applied to their end have
+    /// nothing to compare.
+    pub(super) fn look(&mut self, now: Millis, label: &Label) {
+        let complete = self.standings.is_complete(label) && !self.unpulled.contains(label);
+        let id = self.next_id + 1;
+        let Some(work) = self.labels.get_mut(label) else {
+            return;
+        };
+        let due = complete && work.check.asked.is_none() && work.check.at.is_some_and(|at| at <= now);
+        if !due {
+            return;
+        }
+        self.next_id = id;
+        work.check.at = None;
+        // What has been accepted is repaired however the digests stand: the log ends too early.
+        let index = work.check.accepted.is_some();
+        let what = if index { What::Index } else { What::Digest };
+        work.check.asked = Some(Asked { id, what });
+        let label = label.clone();
+        self.out.push_back(if index {
+            Output::AskIndex { label, id }
+        } else {
+            Output::AskDigest { label, id }
+        });
+    }
+
+    /// Reads the index now, whatever the digest is.
+    pub(super) fn look_at_index(&mut self, label: &Label) {
+        let id = self.number();
+        let Some(work) = self.labels.get_mut(label) else {
+            return;
+        };
+        if let Some(Asked {
+            what: What::Index | What::Plan(_),
+            ..
+        }) = work.check.asked
+        {
+            return;
+        }
+        if let Some(asked) = work.check.asked.take() {
+            self.out.push_back(Output::Cancel { id: asked.id });
+        }
+        work.check.asked = Some(Asked {
+            id,
+            what: What::Index,
+        });
+        let label = label.clone();
+        self.out.push_back(Output::AskIndex { label, id });
+    }
+
+    /// The first time that a label's log has been applied to its end since it was pulled anew.
+    pub(super) fn compare_soon(&mut self, now: Millis, label: &Label) {
+        if let Some(work) = self.labels.get_mut(label)
+            && work.check.asked.is_none()
+            && work.check.at.is_none()
+        {
+            work.check.at = Some(now);
+        }
+    }
+
+    pub(super) fn is_asked(&self, label: &Label, id: u64) -> bool {
+        let work = self.labels.get(label);
+        let asked = work.and_then(|work| work.check.asked.as_ref());
+        asked.is_some_and(|asked| asked.id == id)
+    }
+
+    pub(super) fn digest_told(
+        &mut self,
+        now: Millis,
+        label: &Label,
+        id: u64,
+        seq: u64,
+        digest: LabelDigest,
+    ) {
+        if !self.is_asked(label, id) {
+            return;
+        }
+        let own = self.standings.digest(label);
+        let Some(work) = self.labels.get_mut(label) else {
+            return;
+        };
+        let cursor = work.pulling.cursor;
+        if seq == cursor {
+            work.check.vain = 0;
+            if own == digest {
+                work.check.held = None;
+                self.compared(now, label, Compared::Same);
+            } else {
+                self.look_at_index_after(label);
+            }
+            return;
+        }
+        // Not the same moment: the pull brings the rest, or an instance lags behind another one.
+        work.check.asked = None;
+        if work.check.stuck_at != cursor {
+            work.check.vain = 0;
+            work.check.stuck_at = cursor;
+        }
+        work.check.vain += 1;
+        let mut wait = self.random.wait(LAG, work.check.vain);
+        let resting = self.queue.is_empty() && self.compiling.is_none();
+        match work.pulling.open {
+            None if seq > cursor => work.pulling.at_once(now),
+            // A stream on which nothing comes of what is there.
+            Some(open) if seq > cursor && open.follow && resting && work.check.vain >= VAIN => {
+                work.pulling.cancel(now);
+                self.out.push_back(Output::Cancel { id: open.id });
+            }
+            _ => {}
+        }
+        if work.check.vain >= VAIN {
+            work.check.vain = 0;
+            wait = self.random.jittered(self.settings.waits.reconcile);
+        }
+        work.check.at = Some(now.saturating_add(wait));
+    }
+
+    fn look_at_index_after(&mut self, label: &Label) {
+        if let Some(work) = self.labels.get_mut(label) {
+            work.check.asked = None;
+        }
+        self.look_at_index(label);
+    }
+
+    pub(super) fn index_told(
+        &mut self,
+        now: Millis,
+        label: &Label,
+        id: u64,
+        seq: u64,
+        index: &[IndexEntry],
+    ) {
+        if !self.is_asked(label, id) {
+            return;
+        }
+        let Some(cursor) = self.labels.get(label).map(|work| work.pulling.cursor) else {
+            return;
+        };
+        let plan = Plan::of(self.standings.of_label(label), cursor, seq, index);
+        if plan.is_empty() {
+            self.compared(now, label, Compared::Same);
+            return;
+        }
+        let going = plan.remove.keys().filter(|api_id| {
+            let mut elsewhere = self.standings.publishing(api_id);
+            !elsewhere.any(|other| other != label)
+        });
+        let numbers = (going.count(), self.standings.len());
+        let name = plan.name(index);
+        let guard = self.settings.guard;
+        if let Some(reason) = plan.objection(numbers, guard, cursor, index) {
+            let accepted = self.labels.get_mut(label).and_then(|work| work.check.accepted.take());
+            if accepted != Some(name) {
+                self.hold(now, label, &plan, name, reason);
+                return;
+            }
+        }
+        let back = plan.back;
+        let ranges = plan.ranges.clone();
+        let Some(work) = self.labels.get_mut(label) else {
+            return;
+        };
+        work.check.held = None;
+        work.check.asked = Some(Asked {
+            id,
+            what: What::Plan(plan),
+        });
+        if back && let Some(open) = work.pulling.pause() {
+            self.out.push_back(Output::Cancel { id: open.id });
+        }
+        let label = label.clone();
+        if ranges.is_empty() {
+            self.queue.push_back(super::Work::Repair(Repair {
+                label,
+                id,
+                entries: Vec::new(),
+                last: true,
+            }));
+        } else {
+            self.out.push_back(Output::Fetch { label, id, ranges });
+        }
+    }
+
+    fn hold(&mut self, now: Millis, label: &Label, plan: &Plan, repair: Digest, reason: String) {
+        let held = Held {
+            repair,
+            reason,
+            removes: plan.remove.len(),
+            puts: plan.fetch.len(),
+        };
+        if let Some(work) = self.labels.get_mut(label) {
+            work.check.held = Some(held.clone());
+        }
+        self.compared(now, label, Compared::Held(held));
+    }
+
+    /// An operator accepts a repair that is held.
+    pub(super) fn accept(&mut self, now: Millis, repair: Digest) {
+        for work in self.labels.values_mut() {
+            if work.check.held.as_ref().is_some_and(|held| held.repair == repair) {
+                work.check.accepted = Some(repair);
+                work.check.at = Some(now);
+            }
+        }
+    }
+
+    /// Applies what was fetched; with the last of it, takes away what has to go.
+    pub(super) fn repair(&mut self, now: Millis, repair: Repair) {
+        let Repair {
+            label,
+            id,
+            entries,
+            last,
+        } = repair;
+        let Some(work) = self.labels.get_mut(&label) else {
+            return;
+        };
+        let Some(Asked {
+            id: asked,
+            what: What::Plan(plan),
+        }) = &mut work.check.asked
+        else {
+            return;
+        };
+        if *asked != id {
+            return;
+        }
+        let standings = &mut self.standings;
+        let mut noted = Vec::new();
+        let mut changes = Vec::new();
+        for entry in entries {
+            noted.push(entry.clone());
+            if plan.fetch.remove(&entry.seq) && plan.concerns(standings.standing(&label, &entry.api_id)) {
+                let change = standings.repaired(&label, entry);
+                plan.put += usize::from(matches!(change, Change::Deploy(_)));
+                changes.push(change);
+            } else if !plan.back {
+                changes.extend(standings.pulled(&label, vec![entry]));
+            }
+        }
+        if last {
+            let seq = plan.seq;
+            for (api_id, (at, index)) in std::mem::take(&mut plan.remove) {
+                let known = standings.standing(&label, &api_id);
+                let Some(newest) = self.newest.get(&api_id).filter(|_| plan.concerns(known)) else {
+                    continue;
+                };
+                let removal = LabelLogEntry {
+                    seq: at,
+                    instruction: Instruction::Remove,
+                    // What the index does not know says nothing about other labels.
+                    revision: index.as_ref().map_or(0, |index| index.revision),
+                    digest: index.as_ref().map_or(newest.entry.digest, |index| index.digest),
+                    artifact: None,
+                    published_to: index.map_or_else(Vec::new, |index| index.published_to),
+                    ..newest.entry.clone()
+                };
+                noted.push(removal.clone());
+                let mut change = standings.repaired(&label, removal);
+                if let Change::Undeploy(undeploy) = &mut change {
+                    undeploy.revision = newest.entry.revision;
+                }
+                plan.removed += usize::from(matches!(change, Change::Undeploy(_)));
+                changes.push(change);
+            }
+            for api_id in std::mem::take(&mut plan.set_back) {
+                standings.set_back(&label, &api_id, seq);
+            }
+            if plan.back {
+                work.pulling.cursor = seq;
+            }
+        }
+        let step = Step::Repair { id, last };
+        self.apply_changes(now, Applying::new(label, step, noted), changes);
+    }
+
+    /// All of a repair has been applied.
+    pub(super) fn repaired(&mut self, now: Millis, label: &Label) {
+        let Some(work) = self.labels.get_mut(label) else {
+            return;
+        };
+        let Some(Asked {
+            what: What::Plan(plan),
+            ..
+        }) = work.check.asked.take()
+        else {
+            return;
+        };
+        if plan.back {
+            work.pulling.resume(now);
+        }
+        let outcome = Compared::Repaired {
+            put: plan.put,
+            removed: plan.removed,
+        };
+        self.compared(now, label, outcome);
+    }
+
+    pub(super) fn ask_failed(&mut self, now: Millis, label: Label, id: u64, error: PullError) {
+        if !self.is_asked(&label, id) {
+            return;
+        }
+        if let Some(work) = self.labels.get_mut(&label) {
+            // A repair that goes back has ended the pull.
+            work.pulling.resume(now);
+        }
+        self.compared(now, &label, Compared::Failed(error));
+    }
+
+    /// A comparison has ended; says so, and when the next one starts.
+    fn compared(&mut self, now: Millis, label: &Label, outcome: Compared) {
+        let again = matches!(outcome, Compared::Repaired { .. });
+        let reconcile = self.random.jittered(self.settings.waits.reconcile);
+        let Some(work) = self.labels.get_mut(label) else {
+            return;
+        };
+        work.check.asked = None;
+        // What was repaired is looked at once more.
+        let wait = if again { reconcile.min(SOON) } else { reconcile };
+        work.check.at = Some(now.saturating_add(wait));
+        let label = label.clone();
+        self.out.push_back(Output::Compared { label, outcome });
+    }
+}

@@ -1,0 +1,205 @@
+//! One gateway: a core, what it has been told to do, and its disk.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+
+use artifact::{DeploymentAction, DeploymentNotice, Digest, Label, LabelLogEntry};
+
+use super::super::fixture::settings;
+use super::super::{Compiled, Core, Settings};
+use super::store::{Store, labels};
+use crate::compile::compile_guarded;
+use crate::snapshot::ledger::{Ledger, Recorder};
+use crate::snapshot::state::State;
+
+thread_local! {
+    /// What compiling an artifact gives depends on nothing else.
+    static COMPILED: RefCell<HashMap<Digest, Compiled>> = RefCell::default();
+}
+
+pub fn compile(entry: LabelLogEntry) -> Compiled {
+    let digest = entry.digest;
+    let known = COMPILED.with_borrow(|known| known.get(&digest).cloned());
+    known.unwrap_or_else(|| {
+        let compiled = compile_guarded(entry);
+        COMPILED.with_borrow_mut(|known| known.insert(digest, compiled.clone()));
+        compiled
+    })
+}
+
+pub struct Agent {
+    pub settings: Settings,
+    pub labels: Vec<Label>,
+    /// `None` while it is down.
+    pub core: Option<Core>,
+    /// Rises with each start and end: what was meant for another life is dropped.
+    pub life: u64,
+    /// Its clock is so much ahead.
+    pub ahead: u64,
+    pub connected: bool,
+    /// When its next tick comes.
+    pub ticks: Option<u64>,
+    pub ledger: Ledger,
+    pub disk: State,
+    /// What answered at the last look.
+    pub seen: BTreeMap<String, (u64, Digest)>,
+    /// What it has told the traffic manager in this life, the newest of each API.
+    pub told: BTreeMap<String, DeploymentNotice>,
+}
+
+impl Agent {
+    pub fn new(names: &[&str], seed: u64) -> Self {
+        let mut settings = settings(names);
+        settings.seed = seed;
+        settings.waits.retry.most = std::time::Duration::from_secs(60);
+        Self {
+            settings,
+            labels: labels(names),
+            core: None,
+            life: 0,
+            ahead: 0,
+            connected: false,
+            ticks: None,
+            ledger: Ledger::new(Recorder::default()),
+            disk: State::default(),
+            seen: BTreeMap::new(),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// From what is on the disk.
+    pub fn start(&mut self, now: u64) -> Result<(), String> {
+        self.life += 1;
+        self.ticks = None;
+        self.told.clear();
+        let mut core = Core::new(self.settings.clone());
+        self.ledger = Ledger::new(Recorder::default());
+        let state = self.disk.clone();
+        state.check().map_err(|error| format!("the snapshot: {error}"))?;
+        if !state.is_empty() {
+            self.ledger.restored(&state);
+            let restoring = core.restore(&state);
+            let texts = &state.texts;
+            let compiled = |stamps: &[(String, crate::snapshot::state::Stamp)]| -> Vec<Compiled> {
+                let entries = stamps.iter().map(|(api_id, stamp)| {
+                    let text = texts.get(&stamp.digest);
+                    let text = text.and_then(|text| text.expand(&stamp.digest));
+                    super::super::stored_entry(api_id, stamp, text)
+                });
+                entries.map(compile).collect()
+            };
+            core.restore_serving(compiled(&restoring.serving), &restoring);
+            core.restore_refused(compiled(&restoring.refused), &restoring);
+        }
+        core.start(now + self.ahead);
+        self.seen = set(&core);
+        self.core = Some(core);
+        Ok(())
+    }
+
+    pub fn end(&mut self) {
+        self.life += 1;
+        self.core = None;
+        self.connected = false;
+    }
+
+    /// Brings what was noted to the disk.
+    pub fn write(&mut self) {
+        let pending = self.ledger.recorder.take();
+        self.disk.merge(pending.packed());
+        let needed = self.disk.needed();
+        self.disk.texts.retain(|digest, _| needed.contains(digest));
+    }
+
+    pub fn hear(&mut self, notice: DeploymentNotice) {
+        self.told.insert(notice.api_id.clone(), notice);
+    }
+
+    /// Whether what answers now may follow what answered before.
+    pub fn look(&mut self, store: &Store, restored: bool) -> Result<(), String> {
+        let Some(core) = &self.core else {
+            return Ok(());
+        };
+        let now = set(core);
+        for (api_id, (revision, digest)) in &now {
+            let commit = store.commits.iter().find(|it| it.digest == *digest);
+            if commit.is_none_or(|it| it.bad) && !restored {
+                return Err(format!("{api_id} answers with what nobody published"));
+            }
+            let before = self.seen.get(api_id);
+            if before.is_some_and(|(before, _)| before > revision) && !restored {
+                return Err(format!("{api_id} fell back from {before:?} to {revision}"));
+            }
+        }
+        for (api_id, (revision, _)) in &self.seen {
+            let down = core.standings().is_overridden(api_id);
+            let gone = now.contains_key(api_id) || down || restored;
+            if !gone && !store.was_gone(api_id, *revision, &self.labels) {
+                return Err(format!("{api_id} was lost, it answered with {revision}"));
+            }
+        }
+        self.seen = now;
+        Ok(())
+    }
+
+    /// Whether it has ended with what the store says.
+    pub fn compare(&self, store: &Store) -> Result<(), String> {
+        let Some(core) = &self.core else {
+            return Err("it is down".into());
+        };
+        let all = store.commits.len();
+        for label in &self.labels {
+            if core.standings().digest(label) != store.digest(label, all) {
+                return Err(format!("label {label} differs"));
+            }
+        }
+        if let Some((label, held)) = core.held().next() {
+            return Err(format!("a repair of {label} is held: {held:?}"));
+        }
+        let now = set(core);
+        for api in 0..super::store::APIS {
+            let api_id = format!("api{api}");
+            let expected = store.expected(&api_id, &self.labels);
+            let answers = now.get(&api_id);
+            let told = self.told.get(&api_id);
+            if core.standings().is_overridden(&api_id) {
+                if answers.is_some() {
+                    return Err(format!("{api_id} answers though it was taken down"));
+                }
+            } else if !expected.published {
+                let undeployed =
+                    |notice: &DeploymentNotice| notice.action == DeploymentAction::Undeploy;
+                if answers.is_some() || told.is_some_and(|notice| !undeployed(notice)) {
+                    return Err(format!("{api_id} is gone, but: {answers:?}, told {told:?}"));
+                }
+            } else if expected.newest_is_bad {
+                let refused = told.is_some_and(|notice| {
+                    notice.deployment_status == "FAILURE"
+                        && notice.deployed_revision_id == answers.map(|(_, digest)| *digest)
+                });
+                let older = answers.is_none_or(|(_, digest)| {
+                    store.commits.iter().any(|it| it.digest == *digest && !it.bad)
+                });
+                if !refused || !older {
+                    return Err(format!("{api_id} is bad, but: {answers:?}, told {told:?}"));
+                }
+            } else {
+                let newest = expected.good.last().map(|it| (it.revision, it.digest));
+                let said = told.and_then(|notice| notice.deployed_revision_id);
+                if answers.copied() != newest || said != newest.map(|(_, digest)| digest) {
+                    return Err(format!(
+                        "{api_id} should be {newest:?}, but: {answers:?}, told {told:?}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn set(core: &Core) -> BTreeMap<String, (u64, Digest)> {
+    let deployed = core.set().iter();
+    deployed
+        .map(|it| (it.api_id.clone(), (it.revision, it.digest)))
+        .collect()
+}
