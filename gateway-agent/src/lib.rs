@@ -41,8 +41,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use data_plane::{BackEndPolicy, BackEnds, Gateway};
 use applied::Applied;
+use data_plane::{BackEndPolicy, BackEnds, Gateway};
 use driver::{Driver, no_routes};
 use patience::Patience;
 use pull::Source;

@@ -39,10 +39,7 @@ impl Lines {
         let line = &self.buffer[self.start..end];
         self.start = end + 1;
         self.searched = self.start;
-        Some(
-            std::str::from_utf8(line)
-                .map_err(|_| AskError::NotUtf8),
-        )
+        Some(std::str::from_utf8(line).map_err(|_| AskError::NotUtf8))
     }
 }
 

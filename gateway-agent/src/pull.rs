@@ -243,7 +243,9 @@ impl Source {
     ) -> Result<Response, AskError> {
         let url = format!("{}/internal/data/v1/{resource}", self.traffic_manager);
         let request = self.client.get(url);
-        let request = request.query(&[("gatewayLabel", label.as_str())]).query(query);
+        let request = request
+            .query(&[("gatewayLabel", label.as_str())])
+            .query(query);
         let answer = timeout(self.silence, request.send()).await;
         let answer = answer.map_err(|_| failed("no answer"))?;
         answer.map_err(|error| failed(kit::http_client::cause(&error)))

@@ -7,10 +7,10 @@ use actix_web::{HttpResponse, web};
 use events::Counters;
 use tokio::sync::watch;
 
-use crate::sync_core::Progress;
 use crate::patience::Patience;
 use crate::reconciliation::Reconciliation;
 use crate::snapshot::ledger::Recorder;
+use crate::sync_core::Progress;
 
 /// What readiness is judged by.
 #[derive(Clone)]

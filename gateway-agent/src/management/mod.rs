@@ -17,10 +17,10 @@ use kit::server::{Frame, Running, StartError};
 use tokio::sync::watch;
 
 use crate::commands::Commands;
-use crate::sync_core::Progress;
 use crate::patience::Patience;
 use crate::reconciliation::Reconciliation;
 use crate::snapshot::ledger::Recorder;
+use crate::sync_core::Progress;
 use health::Health;
 
 /// Binds the gateway's management interface.

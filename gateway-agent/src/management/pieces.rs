@@ -2,8 +2,8 @@
 
 use artifact::{Artifact, Content};
 
-use crate::sync_core::Shown;
 use crate::kept::KeptError;
+use crate::sync_core::Shown;
 
 /// Definitions in Synapse XML, without their secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

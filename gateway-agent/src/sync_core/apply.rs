@@ -146,7 +146,7 @@ impl Core {
     }
 
     /// Notes for the snapshot what a batch has changed, and how far its label is.
-    fn note(&mut self, label: &Label, mut entries: Vec<LabelLogEntry>) {
+    pub(super) fn note(&mut self, label: &Label, mut entries: Vec<LabelLogEntry>) {
         let Some(cursor) = self.labels.get(label).map(|work| work.pulling.cursor) else {
             return;
         };
@@ -219,7 +219,10 @@ impl Core {
                 Err((kept, reason)) => {
                     self.know(&kept);
                     self.set.forget_waiting(&kept.entry.api_id);
-                    self.refuse(&entry_notice(&self.settings.gateway_id, &kept.entry), &reason);
+                    self.refuse(
+                        &entry_notice(&self.settings.gateway_id, &kept.entry),
+                        &reason,
+                    );
                 }
             }
         }
@@ -280,7 +283,10 @@ impl Core {
             });
         }
         for (deployment, reason) in &installed.refused {
-            self.refuse(&deployment_notice(&self.settings.gateway_id, deployment), reason);
+            self.refuse(
+                &deployment_notice(&self.settings.gateway_id, deployment),
+                reason,
+            );
         }
     }
 

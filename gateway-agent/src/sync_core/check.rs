@@ -3,14 +3,16 @@
 use artifact::{Digest, Instruction, Label, LabelDigest, LabelLogEntry};
 
 use super::apply::{Applying, Step};
-use super::pulling::LAG;
+use super::pulling::{LAG, LAG_TRIES};
 use super::repair::{Asked, What};
 use super::standings::Change;
 use super::words::Compared;
-use super::{Core, Held, IndexEntry, Millis, Output, Plan, PullError, Repair};
+use super::{Core, Held, IndexEntry, Millis, Output, Plan, PullError, Range, Repair};
 
 /// Looks in a row, over a few seconds, that find another position than this gateway's.
 const VAIN: u32 = 8;
+/// What a label was said to publish is waited for through so many comparisons of each label.
+const AWAITED: usize = 2;
 /// After a repair the label is looked at once more.
 const SOON: Millis = 1000;
 
@@ -23,7 +25,8 @@ impl Core {
         let Some(work) = self.labels.get_mut(label) else {
             return;
         };
-        let due = complete && work.check.asked.is_none() && work.check.at.is_some_and(|at| at <= now);
+        let due =
+            complete && work.check.asked.is_none() && work.check.at.is_some_and(|at| at <= now);
         if !due {
             return;
         }
@@ -101,7 +104,9 @@ impl Core {
             work.check.vain = 0;
             if own == digest {
                 work.check.held = None;
+                work.check.repairs = 0;
                 self.compared(now, label, Compared::Same);
+                self.drop_awaited(label);
             } else {
                 self.look_at_index_after(label);
             }
@@ -125,11 +130,78 @@ impl Core {
             }
             _ => {}
         }
-        if work.check.vain >= VAIN {
+        if seq < cursor && work.check.vain >= LAG_TRIES {
+            work.check.vain = 0;
+            self.look_at_index(label);
+            return;
+        }
+        if seq > cursor && work.check.vain >= VAIN {
             work.check.vain = 0;
             wait = self.random.jittered(self.settings.waits.reconcile);
         }
         work.check.at = Some(now.saturating_add(wait));
+    }
+
+    /// Takes away what no label publishes though one was said to: when every label is as it should be
+    /// for several comparisons, what was said is not true any more.
+    fn drop_awaited(&mut self, label: &Label) {
+        let awaited: Vec<String> = self.standings.awaited().map(str::to_owned).collect();
+        self.awaited.retain(|api_id, _| awaited.contains(api_id));
+        if !self.labels.values().all(|work| work.check.same) {
+            return;
+        }
+        self.settle();
+        let mut undeploy = Vec::new();
+        for api_id in awaited {
+            let looks = self.awaited.entry(api_id.clone()).or_default();
+            *looks += 1;
+            let Some(newest) = self.newest.get(&api_id) else {
+                continue;
+            };
+            if *looks > AWAITED * self.labels.len() {
+                self.standings.give_up(&api_id);
+                undeploy.push(LabelLogEntry {
+                    instruction: Instruction::Remove,
+                    ..newest.entry.clone()
+                });
+            }
+        }
+        if !undeploy.is_empty() {
+            self.install(Vec::new(), undeploy);
+            self.note(label, Vec::new());
+        }
+    }
+
+    /// Fetches revisions that a label publishes and that another one's entries stood in the way of, when
+    /// these are not true any more: only a database that was restored leaves such.
+    fn settle(&mut self) {
+        for (label, seqs) in self.standings.unsettled() {
+            let id = self.number();
+            let Some(work) = self.labels.get_mut(&label) else {
+                continue;
+            };
+            if work.check.asked.is_some() {
+                continue;
+            }
+            let mut plan = Plan {
+                seq: work.pulling.cursor,
+                ..Plan::default()
+            };
+            for (seq, api_id) in seqs {
+                plan.fetch.insert(seq);
+                plan.known.insert(api_id, Some(seq));
+                plan.ranges.push(Range {
+                    after: seq.saturating_sub(1),
+                    limit: 1,
+                });
+            }
+            let ranges = plan.ranges.clone();
+            work.check.asked = Some(Asked {
+                id,
+                what: What::Plan(plan),
+            });
+            self.out.push_back(Output::Fetch { label, id, ranges });
+        }
     }
 
     fn look_at_index_after(&mut self, label: &Label) {
@@ -155,6 +227,11 @@ impl Core {
         };
         let plan = Plan::of(self.standings.of_label(label), cursor, seq, index);
         if plan.is_empty() {
+            // What differed has come with the pull, or comes.
+            if let Some(work) = self.labels.get_mut(label) {
+                work.check.accepted = None;
+                work.check.held = None;
+            }
             self.compared(now, label, Compared::Same);
             return;
         }
@@ -165,12 +242,15 @@ impl Core {
         let numbers = (going.count(), self.standings.len());
         let name = plan.name(index);
         let guard = self.settings.guard;
-        if let Some(reason) = plan.objection(numbers, guard, cursor, index) {
-            let accepted = self.labels.get_mut(label).and_then(|work| work.check.accepted.take());
-            if accepted != Some(name) {
-                self.hold(now, label, &plan, name, reason);
-                return;
-            }
+        let accepted = self
+            .labels
+            .get_mut(label)
+            .and_then(|work| work.check.accepted.take());
+        if let Some(reason) = plan.objection(numbers, guard, cursor, index)
+            && accepted != Some(name)
+        {
+            self.hold(now, label, &plan, name, reason);
+            return;
         }
         let back = plan.back;
         let ranges = plan.ranges.clone();
@@ -214,7 +294,12 @@ impl Core {
     /// An operator accepts a repair that is held.
     pub(super) fn accept(&mut self, now: Millis, repair: Digest) {
         for work in self.labels.values_mut() {
-            if work.check.held.as_ref().is_some_and(|held| held.repair == repair) {
+            if work
+                .check
+                .held
+                .as_ref()
+                .is_some_and(|held| held.repair == repair)
+            {
                 work.check.accepted = Some(repair);
                 work.check.at = Some(now);
             }
@@ -247,7 +332,9 @@ impl Core {
         let mut changes = Vec::new();
         for entry in entries {
             noted.push(entry.clone());
-            if plan.fetch.remove(&entry.seq) && plan.concerns(standings.standing(&label, &entry.api_id)) {
+            if plan.fetch.remove(&entry.seq)
+                && plan.concerns(&entry.api_id, standings.standing(&label, &entry.api_id))
+            {
                 let change = standings.repaired(&label, entry);
                 plan.put += usize::from(matches!(change, Change::Deploy(_)));
                 changes.push(change);
@@ -258,33 +345,29 @@ impl Core {
         if last {
             let seq = plan.seq;
             for (api_id, (at, index)) in std::mem::take(&mut plan.remove) {
-                let known = standings.standing(&label, &api_id);
-                let Some(newest) = self.newest.get(&api_id).filter(|_| plan.concerns(known)) else {
+                if !plan.concerns(&api_id, standings.standing(&label, &api_id)) {
                     continue;
-                };
-                let removal = LabelLogEntry {
-                    seq: at,
-                    instruction: Instruction::Remove,
-                    // What the index does not know says nothing about other labels.
-                    revision: index.as_ref().map_or(0, |index| index.revision),
-                    digest: index.as_ref().map_or(newest.entry.digest, |index| index.digest),
-                    artifact: None,
-                    published_to: index.map_or_else(Vec::new, |index| index.published_to),
-                    ..newest.entry.clone()
-                };
+                }
+                let newest = self.newest.get(&api_id).map(|newest| &newest.entry);
+                let removal = removal(&api_id, at, index, newest);
                 noted.push(removal.clone());
                 let mut change = standings.repaired(&label, removal);
-                if let Change::Undeploy(undeploy) = &mut change {
-                    undeploy.revision = newest.entry.revision;
+                match (&mut change, newest) {
+                    // It was gone already.
+                    (_, None) => continue,
+                    (Change::Undeploy(undeploy), Some(newest)) => {
+                        undeploy.revision = newest.revision;
+                        plan.removed += 1;
+                    }
+                    _ => {}
                 }
-                plan.removed += usize::from(matches!(change, Change::Undeploy(_)));
                 changes.push(change);
             }
             for api_id in std::mem::take(&mut plan.set_back) {
                 standings.set_back(&label, &api_id, seq);
             }
             if plan.back {
-                work.pulling.cursor = seq;
+                work.pulling.set_back(seq);
             }
         }
         let step = Step::Repair { id, last };
@@ -332,10 +415,40 @@ impl Core {
             return;
         };
         work.check.asked = None;
-        // What was repaired is looked at once more.
-        let wait = if again { reconcile.min(SOON) } else { reconcile };
+        // What was repaired is looked at once more, soon.
+        let wait = if again {
+            work.check.repairs = work.check.repairs.saturating_add(1);
+            reconcile.min(SOON << work.check.repairs.min(16))
+        } else {
+            reconcile
+        };
+        work.check.same = matches!(outcome, Compared::Same);
         work.check.at = Some(now.saturating_add(wait));
         let label = label.clone();
         self.out.push_back(Output::Compared { label, outcome });
+    }
+}
+
+/// The entry that takes an API from a label: what the index says, or at the position `at` what it
+/// lacks, which says nothing about other labels.
+fn removal(
+    api_id: &str,
+    at: u64,
+    index: Option<IndexEntry>,
+    newest: Option<&LabelLogEntry>,
+) -> LabelLogEntry {
+    let text = |of: fn(&LabelLogEntry) -> &String| newest.map(of).cloned().unwrap_or_default();
+    LabelLogEntry {
+        seq: at,
+        api_id: api_id.to_owned(),
+        name: text(|newest| &newest.name),
+        version: text(|newest| &newest.version),
+        tenant_domain: text(|newest| &newest.tenant_domain),
+        instruction: Instruction::Remove,
+        revision: index.as_ref().map_or(0, |index| index.revision),
+        digest: index.as_ref().map_or(Digest::of(b""), |index| index.digest),
+        time: newest.map_or(0, |newest| newest.time),
+        artifact: None,
+        published_to: index.map_or_else(Vec::new, |index| index.published_to),
     }
 }

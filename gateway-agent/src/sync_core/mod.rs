@@ -34,13 +34,11 @@ pub use deployed_set::{DeployedSet, Deployment, Routed};
 pub use operate::Shown;
 pub use pulling::{Trouble, Waits, Wanted};
 use random::Random;
-pub use repair::{Guard, Held};
 use repair::{Check, Plan};
+pub use repair::{Guard, Held};
 pub use restore::{Restoring, stored_entry};
 pub use standings::{Change, Standing, Standings};
-pub use words::{
-    Compared, IndexEntry, Input, Millis, Output, PullError, Range, Record,
-};
+pub use words::{Compared, IndexEntry, Input, Millis, Output, PullError, Range, Record};
 
 /// What the core has to know beforehand.
 #[derive(Clone, Debug)]
@@ -73,6 +71,8 @@ pub struct Core {
     newest: HashMap<String, Arc<Kept>>,
     /// What an operator has taken down, to be brought back where the newest revision is refused.
     taken: HashMap<String, Arc<Deployment>>,
+    /// APIs that no label publishes though one was said to, with the comparisons since.
+    awaited: HashMap<String, usize>,
     /// What is applied one after the other: the order per API is the order of the log.
     queue: VecDeque<Work>,
     /// What waits for its compiled artifacts.
@@ -94,8 +94,14 @@ struct LabelWork {
 enum Work {
     Batch(Batch),
     Repair(Repair),
-    Undeploy { command: u64, asked: crate::commands::Asked },
-    Redeploy { command: u64, asked: crate::commands::Asked },
+    Undeploy {
+        command: u64,
+        asked: crate::commands::Asked,
+    },
+    Redeploy {
+        command: u64,
+        asked: crate::commands::Asked,
+    },
 }
 
 /// Pulled entries of one label.
@@ -149,6 +155,7 @@ impl Core {
             failed: HashMap::new(),
             newest: HashMap::new(),
             taken: HashMap::new(),
+            awaited: HashMap::new(),
             queue: VecDeque::new(),
             compiling: None,
             out: VecDeque::new(),

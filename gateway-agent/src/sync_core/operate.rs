@@ -89,12 +89,7 @@ impl Core {
         self.out.push_back(Output::Compile(vec![entry]));
     }
 
-    pub(super) fn redeployed(
-        &mut self,
-        command: u64,
-        newest: &Arc<Kept>,
-        compiled: Vec<Compiled>,
-    ) {
+    pub(super) fn redeployed(&mut self, command: u64, newest: &Arc<Kept>, compiled: Vec<Compiled>) {
         self.install(compiled, Vec::new());
         self.bring_back(newest);
         let api_id = &newest.entry.api_id;

@@ -246,7 +246,11 @@ impl Pulling {
                 random.wait(self.waits.retry, self.failures)
             }
         };
-        self.not_before = if lags { now } else { now.saturating_add(AFTER_NEWS) };
+        self.not_before = if lags {
+            now
+        } else {
+            now.saturating_add(AFTER_NEWS)
+        };
         self.due = Some(now.saturating_add(wait_ms));
         if self.heard {
             self.hear(now);
@@ -268,6 +272,14 @@ impl Pulling {
     pub fn pause(&mut self) -> Option<Open> {
         self.due = None;
         self.open.take()
+    }
+
+    /// The log ends before what was applied: goes on from there, and what was announced is not true
+    /// any more.
+    pub fn set_back(&mut self, seq: u64) {
+        self.cursor = seq;
+        self.announced = 0;
+        self.lags = 0;
     }
 
     /// Goes on after [`Pulling::pause`].

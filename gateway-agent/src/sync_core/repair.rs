@@ -53,6 +53,10 @@ pub struct Check {
     pub held: Option<Held>,
     /// What an operator has accepted.
     pub accepted: Option<Digest>,
+    /// Repairs in a row.
+    pub repairs: u32,
+    /// The last comparison found nothing to repair.
+    pub same: bool,
     /// Looks in a row that could not be compared.
     pub vain: u32,
     /// The cursor at the first of them.
@@ -79,8 +83,8 @@ pub enum What {
 pub struct Plan {
     /// The position of the index.
     pub seq: u64,
-    /// The position that it was compared with.
-    pub cursor: u64,
+    /// The APIs concerned, with the positions in this label that were known of them.
+    pub known: BTreeMap<String, Option<u64>>,
     /// The log ends before what has been applied.
     pub back: bool,
     /// Positions of the entries to fetch.
@@ -108,7 +112,6 @@ impl Plan {
     ) -> Self {
         let mut plan = Self {
             seq,
-            cursor,
             back: seq < cursor,
             ..Self::default()
         };
@@ -131,6 +134,9 @@ impl Plan {
                 continue;
             }
             plan.fetch.insert(entry.seq);
+            let standing = known.get(entry.api_id.as_str());
+            let position = standing.map(|standing| standing.seq);
+            plan.known.insert(entry.api_id.clone(), position);
             match plan.ranges.last_mut() {
                 Some(range) if last_fetched == place.checked_sub(1) => range.limit += 1,
                 _ => plan.ranges.push(Range {
@@ -140,7 +146,8 @@ impl Plan {
             }
             last_fetched = Some(place);
         }
-        for (api_id, standing) in known {
+        for (api_id, standing) in &known {
+            let api_id = *api_id;
             let entry = named.get(api_id);
             if plan.back && standing.seq > seq {
                 plan.set_back.push(api_id.to_owned());
@@ -159,8 +166,9 @@ impl Plan {
                         plan.remove.insert(api_id.to_owned(), says);
                     }
                 }
-                Some(_) => {}
+                Some(_) => continue,
             }
+            plan.known.insert(api_id.to_owned(), Some(standing.seq));
         }
         plan
     }
@@ -188,8 +196,8 @@ impl Plan {
     /// Whether what is known of an API is what the plan was made of: a pull may have brought something
     /// newer since.
     #[must_use]
-    pub fn concerns(&self, known: Option<&Standing>) -> bool {
-        known.is_none_or(|known| known.seq <= self.cursor)
+    pub fn concerns(&self, api_id: &str, known: Option<&Standing>) -> bool {
+        self.known.get(api_id) == Some(&known.map(|known| known.seq))
     }
 
     /// Why an operator has to accept it: `going` APIs would not be answered any more, of `deployed`.
@@ -261,7 +269,10 @@ mod tests {
 
     #[test]
     fn what_agrees_needs_nothing() {
-        let known = [("a", standing(1, true, "a")), ("b", standing(2, false, "-"))];
+        let known = [
+            ("a", standing(1, true, "a")),
+            ("b", standing(2, false, "-")),
+        ];
         let index = [indexed(1, "a", true, "a"), indexed(2, "b", false, "-")];
         assert!(plan(&known, 2, 2, &index).is_empty());
         // What is behind the cursor comes with the next pull.
@@ -305,7 +316,10 @@ mod tests {
     #[test]
     fn much_at_once_an_empty_index_and_the_past_have_to_be_accepted() {
         let guard = Guard { percent: 20 };
-        assert_eq!((guard.most(10), guard.most(50), guard.most(100)), (10, 10, 20));
+        assert_eq!(
+            (guard.most(10), guard.most(50), guard.most(100)),
+            (10, 10, 20)
+        );
         let index = [indexed(1, "a", true, "a")];
         let plan = Plan {
             seq: 7,

@@ -78,7 +78,10 @@ impl Core {
     pub fn restore_serving(&mut self, compiled: Vec<Compiled>, restoring: &Restoring) {
         self.install(compiled, Vec::new());
         for (api_id, stamp, reason) in &restoring.lost {
-            let notice = entry_notice(&self.settings.gateway_id, &stored_entry(api_id, stamp, None));
+            let notice = entry_notice(
+                &self.settings.gateway_id,
+                &stored_entry(api_id, stamp, None),
+            );
             self.refuse(&notice, reason);
         }
     }

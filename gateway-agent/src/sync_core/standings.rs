@@ -262,6 +262,29 @@ impl Standings {
         })
     }
 
+    /// By label the entries, position and API, that publish another revision than is wanted of an API:
+    /// the newest one of those that are published.
+    #[must_use]
+    pub fn unsettled(&self) -> BTreeMap<Label, Vec<(u64, String)>> {
+        let mut newest: HashMap<&str, (&Label, &Standing)> = HashMap::new();
+        for (label, state) in &self.labels {
+            for (api_id, standing) in state.apis.iter().filter(|(_, it)| it.publishes()) {
+                let known = newest.entry(api_id).or_insert((label, standing));
+                if standing.revision > known.1.revision {
+                    *known = (label, standing);
+                }
+            }
+        }
+        let mut unsettled: BTreeMap<Label, Vec<(u64, String)>> = BTreeMap::new();
+        for (api_id, (label, standing)) in newest {
+            if self.wanted(api_id) != Some((standing.revision, standing.digest)) {
+                let entries = unsettled.entry(label.clone()).or_default();
+                entries.push((standing.seq, api_id.to_owned()));
+            }
+        }
+        unsettled
+    }
+
     /// APIs that are wanted though no label publishes them, as far as its log has been applied.
     pub fn awaited(&self) -> impl Iterator<Item = &str> {
         let wanted = self.wanted.keys().map(String::as_str);

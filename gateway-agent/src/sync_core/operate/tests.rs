@@ -59,7 +59,10 @@ fn an_api_goes_with_its_default_route_and_comes_back_with_it() {
     let mut test = Test::of(&["a", "b"]);
     assert!(test.undeploy(&asked("a")));
     assert_eq!(
-        (test.fixture.answers("/a"), test.fixture.answers("/default-a")),
+        (
+            test.fixture.answers("/a"),
+            test.fixture.answers("/default-a")
+        ),
         (None, None)
     );
     assert_eq!(test.fixture.answers("/b"), Some(2), "others are untouched");
@@ -78,7 +81,10 @@ fn an_api_goes_with_its_default_route_and_comes_back_with_it() {
 
     assert_eq!(test.redeploy(&asked("a")), Redeployed::Done);
     assert_eq!(
-        (test.fixture.answers("/a"), test.fixture.answers("/default-a")),
+        (
+            test.fixture.answers("/a"),
+            test.fixture.answers("/default-a")
+        ),
         (Some(1), Some(1))
     );
     let notice = test.fixture.last_notice();
@@ -93,10 +99,7 @@ fn the_next_revision_ends_an_override() {
     assert_eq!(test.fixture.answers("/a"), Some(2));
     test.fixture.pull(removal("a", 3));
     assert!(!test.undeploy(&asked("a")), "it is gone");
-    assert_eq!(
-        test.redeploy(&asked("a")),
-        Redeployed::Unknown
-    );
+    assert_eq!(test.redeploy(&asked("a")), Redeployed::Unknown);
     assert!(test.fixture.core.newest.is_empty(), "nothing is kept of it");
 }
 
@@ -147,7 +150,10 @@ fn what_answered_before_comes_back_where_the_newest_one_has_no_route() {
     // The next revision of a wants the route of b.
     let moved = api("a").replace("context='/a'", "context='/b'");
     test.fixture.pull(entry("a", 3, &moved));
-    assert_eq!((test.fixture.answers("/a"), test.fixture.answers("/b")), (Some(1), Some(2)));
+    assert_eq!(
+        (test.fixture.answers("/a"), test.fixture.answers("/b")),
+        (Some(1), Some(2))
+    );
     assert!(test.undeploy(&asked("a")));
     assert_eq!(test.fixture.answers("/a"), None);
     let again = test.redeploy(&asked("a"));
@@ -162,9 +168,11 @@ fn what_answered_before_comes_back_where_the_newest_one_has_no_route() {
         "b",
         4,
         &api("b").replace("context='/b'", "context='/c'"),
-    ))
-    ;
-    assert_eq!((test.fixture.answers("/a"), test.fixture.answers("/b")), (None, Some(3)));
+    ));
+    assert_eq!(
+        (test.fixture.answers("/a"), test.fixture.answers("/b")),
+        (None, Some(3))
+    );
 }
 
 #[test]

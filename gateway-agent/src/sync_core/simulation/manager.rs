@@ -136,7 +136,11 @@ impl Stream {
                     entries,
                     last,
                 };
-                if last { Next::End(said) } else { Next::Say(said) }
+                if last {
+                    Next::End(said)
+                } else {
+                    Next::Say(said)
+                }
             }
             Asked::Pull { wanted, worked } => {
                 if let Some(least) = wanted.least.filter(|least| *least > seq) {

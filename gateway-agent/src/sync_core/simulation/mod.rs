@@ -33,7 +33,9 @@ fn every_agent_ends_with_what_is_published_whatever_happens() {
     let failed: Vec<(u64, String)> = std::thread::scope(|scope| {
         let running: Vec<_> = seeds
             .chunks(share)
-            .map(|part| scope.spawn(move || part.iter().filter_map(|seed| run(*seed, tell)).collect()))
+            .map(|part| {
+                scope.spawn(move || part.iter().filter_map(|seed| run(*seed, tell)).collect())
+            })
             .collect();
         let ended = running.into_iter().map(|thread| thread.join().unwrap());
         ended.flat_map(|part: Vec<(u64, String)>| part).collect()

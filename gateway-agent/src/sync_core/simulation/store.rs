@@ -41,7 +41,9 @@ impl Store {
         let api_id = format!("api{api}");
         let now = self.commits.len();
         let before = self.newest(&api_id, now);
-        let old = before.map(|commit| commit.labels.clone()).unwrap_or_default();
+        let old = before
+            .map(|commit| commit.labels.clone())
+            .unwrap_or_default();
         if old.is_empty() && labels.is_empty() {
             return false;
         }
@@ -62,13 +64,26 @@ impl Store {
                 api_id: api_id.clone(),
                 name: api_id.clone(),
                 version: "1".into(),
-                tenant_domain: if api % 3 == 0 { "t.example" } else { "carbon.super" }.into(),
-                instruction: if publish { Instruction::Publish } else { Instruction::Remove },
+                tenant_domain: if api % 3 == 0 {
+                    "t.example"
+                } else {
+                    "carbon.super"
+                }
+                .into(),
+                instruction: if publish {
+                    Instruction::Publish
+                } else {
+                    Instruction::Remove
+                },
                 revision,
                 digest: Digest::of(text.as_bytes()),
                 time,
                 artifact: publish.then(|| text.clone()),
-                published_to: if publish { Vec::new() } else { labels.iter().map(saved_to).collect() },
+                published_to: if publish {
+                    Vec::new()
+                } else {
+                    labels.iter().map(saved_to).collect()
+                },
             };
             (label.clone(), entry)
         });
@@ -88,7 +103,9 @@ impl Store {
     pub fn seq(&self, label: &Label, upto: usize) -> u64 {
         let commits = self.commits[..upto].iter();
         let all = commits.flat_map(|commit| &commit.entries);
-        let seqs = all.filter(|(named, _)| named == label).map(|(_, entry)| entry.seq);
+        let seqs = all
+            .filter(|(named, _)| named == label)
+            .map(|(_, entry)| entry.seq);
         seqs.max().unwrap_or(0)
     }
 
@@ -109,7 +126,9 @@ impl Store {
 
     pub fn digest(&self, label: &Label, upto: usize) -> LabelDigest {
         let log = self.log(label, upto);
-        let published = log.iter().filter(|entry| entry.instruction == Instruction::Publish);
+        let published = log
+            .iter()
+            .filter(|entry| entry.instruction == Instruction::Publish);
         LabelDigest::of(published.map(|entry| (entry.api_id.as_str(), entry.digest)))
     }
 
@@ -136,7 +155,6 @@ impl Store {
         }
         expected
     }
-
 }
 
 #[derive(Clone, Debug, Default)]

@@ -138,9 +138,12 @@ impl World {
             }
         }
         for (number, agent) in self.agents.iter().enumerate() {
-            agent
-                .compare(&self.store)
-                .map_err(|why| format!("agent {number} in the end: {why}"))?;
+            agent.compare(&self.store, self.restored).map_err(|why| {
+                format!(
+                    "agent {number} in the end (restored: {}): {why}",
+                    self.restored
+                )
+            })?;
         }
         Ok(())
     }
@@ -268,7 +271,10 @@ impl World {
         }
         // A publisher that crashes comes back later; what it has committed is announced by others.
         let crashes = self.chance.percent(5);
-        self.after(if crashes { 30_000 } else { 6_000 }, Event::Publish(publisher));
+        self.after(
+            if crashes { 30_000 } else { 6_000 },
+            Event::Publish(publisher),
+        );
     }
 
     /// The outbox relay: some time, at least once, in any order.
@@ -365,7 +371,9 @@ impl World {
             Output::Swap => {
                 let restored = self.restored;
                 let Self { agents, store, .. } = self;
-                agents[agent].look(store, restored).map_err(|why| format!("agent {agent}: {why}"))?;
+                agents[agent]
+                    .look(store, restored)
+                    .map_err(|why| format!("agent {agent}: {why}"))?;
             }
             Output::Report(notice) => self.agents[agent].hear(notice),
             Output::Record(record) => {
@@ -393,7 +401,11 @@ impl World {
     }
 
     fn ask(&mut self, agent: usize, id: u64, label: Label, what: Asked) {
-        let fault = if self.faulty() { Fault::pick(&mut self.chance) } else { None };
+        let fault = if self.faulty() {
+            Fault::pick(&mut self.chance)
+        } else {
+            None
+        };
         self.say(|| format!("agent {agent} asks {id} of {label}: {what:?}, {fault:?}"));
         let life = self.agents[agent].life;
         let stream = Stream {
@@ -403,7 +415,11 @@ impl World {
             idle: false,
         };
         self.streams.insert((agent, life, id), stream);
-        let most = if fault == Some(Fault::Silent) { 30_000 } else { 50 };
+        let most = if fault == Some(Fault::Silent) {
+            30_000
+        } else {
+            50
+        };
         self.soon(agent, most, Happens::Step(id));
     }
 
