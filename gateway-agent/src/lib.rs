@@ -44,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use applied::Applied;
 use data_plane::{BackEndPolicy, BackEnds, Gateway};
 use driver::{Driver, no_routes};
+use management::Health;
 use patience::Patience;
 use pull::Source;
 use reconciliation::Reconciliation;
@@ -133,16 +134,14 @@ impl Agent {
         let counters = subscription.as_ref().map(Subscription::counters);
         let (commands, commanded) = Commands::channel();
         let reconciliation = Reconciliation::default();
-        let management = management::serve(
-            config,
-            access,
-            commands,
-            patience.clone(),
-            progress.clone(),
-            counters,
-            recorder.clone(),
-            reconciliation.clone(),
-        )?;
+        let health = Health {
+            progress: progress.clone(),
+            patience: patience.clone(),
+            events: counters,
+            snapshot: recorder.clone(),
+            reconciliation: reconciliation.clone(),
+        };
+        let management = management::serve(config, access, commands, health)?;
         let management_address = management.address;
         let tls = kit::tls::server_config(&identity, None)?;
         let limits = &config.gateway.limits;

@@ -14,7 +14,7 @@ use crate::sync_core::Progress;
 
 /// What readiness is judged by.
 #[derive(Clone)]
-pub(super) struct Health {
+pub(crate) struct Health {
     pub progress: watch::Receiver<Progress>,
     /// Whether it waits for its label logs.
     pub patience: Patience,

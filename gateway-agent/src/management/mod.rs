@@ -7,41 +7,21 @@ mod rest;
 mod v1;
 mod v2;
 
-use std::sync::Arc;
-
+use crate::commands::Commands;
 use actix_web::{App, web};
-use events::Counters;
+pub(crate) use health::Health;
 use kit::access::Access;
 use kit::config::Config;
 use kit::server::{Frame, Running, StartError};
-use tokio::sync::watch;
-
-use crate::commands::Commands;
-use crate::patience::Patience;
-use crate::reconciliation::Reconciliation;
-use crate::snapshot::ledger::Recorder;
-use crate::sync_core::Progress;
-use health::Health;
 
 /// Binds the gateway's management interface.
 pub(crate) fn serve(
     config: &Config,
     access: Access,
     commands: Commands,
-    patience: Patience,
-    progress: watch::Receiver<Progress>,
-    events: Option<Arc<Counters>>,
-    snapshot: Option<Recorder>,
-    reconciliation: Reconciliation,
+    health: Health,
 ) -> Result<Running, StartError> {
     let listener = kit::server::bind(config.gateway_management_address()?)?;
-    let health = Health {
-        progress,
-        patience,
-        events,
-        snapshot,
-        reconciliation,
-    };
     kit::serve!(
         move || {
             App::new()

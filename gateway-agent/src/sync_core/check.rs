@@ -452,3 +452,6 @@ fn removal(
         published_to: index.map_or_else(Vec::new, |index| index.published_to),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -289,3 +289,6 @@ impl Pulling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

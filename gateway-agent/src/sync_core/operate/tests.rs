@@ -179,7 +179,7 @@ fn what_answered_before_comes_back_where_the_newest_one_has_no_route() {
 fn what_was_taken_down_is_still_noted_as_what_served() {
     let mut test = Test::of(&[]);
     let recorder = Recorder::default();
-    let mut ledger = Ledger::new(recorder.clone());
+    let mut ledger = Ledger::new(recorder);
     test.fixture.pull(entry("a", 1, &api("a")));
     test.fixture.pull(entry("a", 2, "<api"));
     assert!(test.undeploy(&asked("a")));

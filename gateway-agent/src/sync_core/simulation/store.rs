@@ -64,7 +64,7 @@ impl Store {
                 api_id: api_id.clone(),
                 name: api_id.clone(),
                 version: "1".into(),
-                tenant_domain: if api % 3 == 0 {
+                tenant_domain: if api.is_multiple_of(3) {
                     "t.example"
                 } else {
                     "carbon.super"

@@ -174,14 +174,14 @@ impl World {
             }
             Event::Agent(agent, life, happens) => {
                 if self.agents[agent].life == life {
-                    self.to_agent(agent, happens)?;
+                    self.at_agent(agent, happens)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn to_agent(&mut self, agent: usize, happens: Happens) -> Result<(), String> {
+    fn at_agent(&mut self, agent: usize, happens: Happens) -> Result<(), String> {
         match happens {
             Happens::Tick => {
                 self.agents[agent].ticks = None;
