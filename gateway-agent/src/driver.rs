@@ -11,7 +11,7 @@ use events::Subscription;
 use synapse::dispatch::RouteTable;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -19,6 +19,7 @@ use crate::applied::Applied;
 use crate::commands::{Command, Redeployed};
 use crate::compile::{compile_all, compile_stored};
 use crate::hints;
+use crate::overrides::folder::{FileStatus, Folder};
 use crate::patience::Patience;
 use crate::pull::{Question, Source};
 use crate::reconciliation::Reconciliation;
@@ -31,6 +32,9 @@ pub type Routes = Arc<ArcSwap<RouteTable<Routed>>>;
 
 /// Answers that wait to be handled.
 const WAITING: usize = 64;
+
+/// Between two looks for files that override what is published.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Everything that the core's words are carried to.
 #[derive(Debug)]
@@ -46,6 +50,9 @@ pub(crate) struct Driver {
     pub reconciliation: Reconciliation,
     /// When something was reported last, milliseconds since the epoch.
     pub last_report: i64,
+    /// Files of the gateway's own that override what is published.
+    pub folder: Folder,
+    pub overriding: watch::Sender<Vec<FileStatus>>,
     /// What is noted for the snapshot; `None` without one.
     pub ledger: Option<Ledger>,
 }
@@ -91,16 +98,17 @@ impl Driver {
         if let Some(ledger) = &mut self.ledger {
             ledger.restored(&state);
         }
+        self.look_for_overrides();
         let restoring = self.core.restore(&state);
         for (label, stored) in &state.labels {
             self.applied.reached(label, stored.position.cursor);
         }
         let labels = state.labels.len();
         let texts = Arc::new(state.texts);
-        let compiled = compile_stored(&restoring.serving, &texts).await;
+        let compiled = compile_stored(&restoring.serving, &texts, self.folder.found()).await;
         let apis = compiled.len();
         self.core.restore_serving(compiled, &restoring);
-        let compiled = compile_stored(&restoring.refused, &texts).await;
+        let compiled = compile_stored(&restoring.refused, &texts, self.folder.found()).await;
         self.core.restore_refused(compiled, &restoring);
         tracing::info!(apis, labels, "restored from the snapshot");
         Ok(())
@@ -126,6 +134,8 @@ impl Driver {
             redeploying: HashMap::new(),
             commands: 0,
         };
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.core.start(0);
         loop {
             while let Some(output) = self.core.output() {
@@ -148,6 +158,7 @@ impl Driver {
                         self.core.handle(work.now(), input);
                     }
                 }
+                _ = looks.tick() => self.look(&work),
                 () = tokio::time::sleep_until(wake) => self.core.handle(work.now(), Input::Tick),
             }
         }
@@ -155,6 +166,33 @@ impl Driver {
             ledger.recorder.close();
         }
         Ok(())
+    }
+
+    /// Looks for files that override what is published. A folder of few files is read in no time.
+    fn look(&mut self, work: &Work) {
+        let changed = self.look_for_overrides();
+        if !changed.is_empty() {
+            self.core.handle(work.now(), Input::Overrides(changed));
+        }
+    }
+
+    /// The keys of APIs whose override came, went or changed.
+    fn look_for_overrides(&mut self) -> Vec<String> {
+        let look = match self.folder.look() {
+            Ok(look) => look,
+            Err(error) => {
+                let folder = self.folder.path().display();
+                tracing::warn!(%folder, %error, "overrides cannot be read, those known stay in effect");
+                return Vec::new();
+            }
+        };
+        for (file, reason) in &look.trouble {
+            tracing::warn!(file, %reason, "a file is not used as an override");
+        }
+        if !look.changed.is_empty() || !look.trouble.is_empty() {
+            self.overriding.send_replace(self.folder.status());
+        }
+        look.changed
     }
 
     fn perform(&mut self, work: &mut Work, output: Output) {
@@ -181,7 +219,9 @@ impl Driver {
                 let _ = open.map(|open| open.go_on.try_send(()));
             }
             Output::Compile(entries) => {
-                let compiled = async move { Input::Compiled(compile_all(entries).await) };
+                let overrides = self.folder.found().clone();
+                let compiled =
+                    async move { Input::Compiled(compile_all(entries, &overrides).await) };
                 work.compiling.spawn(compiled);
             }
             Output::Swap => self.routes.store(Arc::new(self.core.set().route_table())),

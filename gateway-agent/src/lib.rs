@@ -15,6 +15,7 @@ mod hints;
 pub mod kept;
 mod lines;
 mod management;
+pub mod overrides;
 pub mod patience;
 mod pull;
 pub mod reconciliation;
@@ -25,6 +26,7 @@ pub mod sync_core;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +47,7 @@ use applied::Applied;
 use data_plane::{BackEndPolicy, BackEnds, Gateway};
 use driver::{Driver, no_routes};
 use management::Health;
+use overrides::folder::Folder;
 use patience::Patience;
 use pull::Source;
 use reconciliation::Reconciliation;
@@ -134,7 +137,9 @@ impl Agent {
         let counters = subscription.as_ref().map(Subscription::counters);
         let (commands, commanded) = Commands::channel();
         let reconciliation = Reconciliation::default();
+        let (overriding, overrides) = watch::channel(Vec::new());
         let health = Health {
+            overrides,
             progress: progress.clone(),
             patience: patience.clone(),
             events: counters,
@@ -181,6 +186,8 @@ impl Agent {
             patience,
             reconciliation: reconciliation.clone(),
             last_report: 0,
+            folder: Folder::new(overrides_folder(config)),
+            overriding,
             ledger: recorder.clone().map(Ledger::new),
         };
         let token = shutdown.clone();
@@ -280,6 +287,15 @@ fn core_settings(config: &Config, id: &str, labels: &[Label]) -> sync_core::Sett
         },
         seed: RandomState::new().hash_one(0_u8),
     }
+}
+
+/// Where files lie that override what is published.
+fn overrides_folder(config: &Config) -> PathBuf {
+    let configs = match config.gateway.synapse_configs.as_str() {
+        "" => config.lockstep.data_dir.join("synapse-configs"),
+        configs => PathBuf::from(configs),
+    };
+    configs.join("default").join("api")
 }
 
 /// After this long without a sign of life an answer is given up.

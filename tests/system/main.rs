@@ -22,6 +22,7 @@ mod label_log;
 mod many_gateways;
 mod nodes;
 mod operator;
+mod overrides;
 mod processes;
 mod publish;
 mod serving;

@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, web};
 use events::Counters;
 use tokio::sync::watch;
 
+use crate::overrides::folder::FileStatus;
 use crate::patience::Patience;
 use crate::reconciliation::Reconciliation;
 use crate::snapshot::ledger::Recorder;
@@ -22,6 +23,8 @@ pub(crate) struct Health {
     pub events: Option<Arc<Counters>>,
     /// What became of the snapshot; `None` without one.
     pub snapshot: Option<Recorder>,
+    /// Files that override what is published.
+    pub overrides: watch::Receiver<Vec<FileStatus>>,
     /// What comparing with the traffic manager has found.
     pub reconciliation: Reconciliation,
 }
@@ -49,6 +52,7 @@ pub(super) async fn get_ready(health: web::Data<Health>) -> HttpResponse {
         "from_snapshot": progress.from_snapshot,
         "pulled": progress.pulled,
         "snapshot": health.snapshot.as_ref().map(Recorder::status),
+        "overrides": *health.overrides.borrow(),
         "reconciliation": health.reconciliation.now(),
         "events": health.events.as_ref().map(|events| events.now()),
     }))

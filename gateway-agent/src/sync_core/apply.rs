@@ -108,8 +108,37 @@ impl Core {
             Some(Compiling::Redeploy { command, newest }) => {
                 self.redeployed(command, &newest, compiled);
             }
+            Some(Compiling::Overrides) => self.install(compiled, Vec::new()),
             None => {}
         }
+    }
+
+    /// Has what is deployed under these keys compiled again, with or without files that override it.
+    pub(super) fn overrides(&mut self, keys: &[String]) {
+        let concerned = self
+            .set
+            .iter()
+            .filter(|deployment| deployment.has_key(keys));
+        let newest = concerned.filter_map(|deployment| self.newest.get(&deployment.api_id));
+        let mut entries = Vec::new();
+        for kept in newest {
+            match kept.whole() {
+                Ok(entry) => entries.push(entry),
+                Err(error) => {
+                    let api_id = &kept.entry.api_id;
+                    tracing::error!(api_id, %error, "its override has no effect");
+                }
+            }
+        }
+        if entries.is_empty() {
+            return;
+        }
+        for entry in &entries {
+            // So that it is reported again.
+            self.failed.remove(&entry.api_id);
+        }
+        self.compiling = Some(Compiling::Overrides);
+        self.out.push_back(Output::Compile(entries));
     }
 
     /// Everything of a batch is there: changes the deployed set, and goes on.
@@ -277,8 +306,12 @@ impl Core {
                 digest = deployment.digest.short(),
                 "deployed"
             );
+            let files = deployment.overridden.as_ref().map(|it| it.files.join(", "));
+            let reason = files.map(|files| format!("{files} in its synapse-configs"));
             self.notify(DeploymentNotice {
                 deployed_revision_id: Some(deployment.digest),
+                overridden: reason.is_some(),
+                error_message: reason,
                 ..deployment_notice(&self.settings.gateway_id, deployment)
             });
         }

@@ -21,6 +21,34 @@ pub struct Deployment {
     pub plan: Arc<Plan>,
     /// What it was made of.
     pub kept: Arc<Kept>,
+    /// Where files of the gateway's own stand in for parts of it.
+    pub overridden: Option<Overridden>,
+}
+
+/// What answers instead of the revision.
+#[derive(Clone, Debug)]
+pub struct Overridden {
+    /// The files' names.
+    pub files: Vec<String>,
+    /// The artifact with their definitions.
+    pub live: Arc<Kept>,
+}
+
+impl Deployment {
+    /// Whether one of its APIs has one of these keys.
+    #[must_use]
+    pub fn has_key(&self, keys: &[String]) -> bool {
+        let apis = self.plan.apis.iter();
+        apis.map(|api| api.route.runtime_key())
+            .any(|key| keys.contains(&key))
+    }
+
+    /// What answers.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Kept> {
+        let overridden = self.overridden.as_ref();
+        overridden.map_or(&self.kept, |overridden| &overridden.live)
+    }
 }
 
 /// What the route table finds: a deployment, and which of its plan's APIs.
@@ -223,6 +251,7 @@ mod tests {
             digest,
             plan,
             kept: Arc::new(Kept::of(&entry)),
+            overridden: None,
         })
     }
 

@@ -6,6 +6,7 @@ use synapse::dispatch::{RequestHead, Selection};
 
 use super::*;
 use crate::compile::compile_guarded;
+use crate::overrides::Overrides;
 
 pub(super) fn label(name: &str) -> Label {
     Label::parse(name).unwrap()
@@ -72,6 +73,7 @@ pub(super) struct Fixture {
     pub now: Millis,
     pub notices: Vec<DeploymentNotice>,
     pub records: Vec<Record>,
+    pub overrides: Overrides,
     /// What was asked and is for the test to answer, in order.
     pub asked: Vec<Output>,
 }
@@ -83,6 +85,7 @@ impl Fixture {
             now: 0,
             notices: Vec::new(),
             records: Vec::new(),
+            overrides: Overrides::default(),
             asked: Vec::new(),
         };
         fixture.core.start(0);
@@ -108,7 +111,10 @@ impl Fixture {
         while let Some(output) = self.core.output() {
             match output {
                 Output::Compile(entries) => {
-                    let compiled = entries.into_iter().map(compile_guarded).collect();
+                    let compiled = entries
+                        .into_iter()
+                        .map(|it| compile_guarded(it, &self.overrides))
+                        .collect();
                     self.core.handle(self.now, Input::Compiled(compiled));
                 }
                 Output::Report(notice) => self.notices.push(notice),

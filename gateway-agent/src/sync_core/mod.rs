@@ -30,7 +30,7 @@ use artifact::{Label, LabelLogEntry};
 
 use crate::kept::Kept;
 pub use apply::{Compiled, Progress};
-pub use deployed_set::{DeployedSet, Deployment, Routed};
+pub use deployed_set::{DeployedSet, Deployment, Overridden, Routed};
 pub use operate::Shown;
 pub use pulling::{Trouble, Waits, Wanted};
 use random::Random;
@@ -94,6 +94,7 @@ struct LabelWork {
 enum Work {
     Batch(Batch),
     Repair(Repair),
+    Overrides(Vec<String>),
     Undeploy {
         command: u64,
         asked: crate::commands::Asked,
@@ -127,6 +128,7 @@ struct Repair {
 enum Compiling {
     Batch(apply::Applying),
     Redeploy { command: u64, newest: Arc<Kept> },
+    Overrides,
 }
 
 impl Core {
@@ -225,6 +227,7 @@ impl Core {
             Input::Redeploy { command, asked } => {
                 self.queue.push_back(Work::Redeploy { command, asked });
             }
+            Input::Overrides(keys) => self.queue.push_back(Work::Overrides(keys)),
             Input::Accept(repair) => self.accept(now, repair),
             Input::Tick => {}
         }
@@ -334,6 +337,7 @@ impl Core {
             match self.queue.pop_front() {
                 Some(Work::Batch(batch)) => self.apply(now, batch),
                 Some(Work::Repair(repair)) => self.repair(now, repair),
+                Some(Work::Overrides(keys)) => self.overrides(&keys),
                 Some(Work::Undeploy { command, asked }) => self.undeploy(command, &asked),
                 Some(Work::Redeploy { command, asked }) => self.redeploy(command, &asked),
                 None => break,

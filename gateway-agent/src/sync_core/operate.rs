@@ -131,7 +131,7 @@ impl Core {
         let newest = self.find(asked)?;
         let live = self.set.get(&newest.entry.api_id);
         Some(Shown {
-            live: live.map(|live| Arc::clone(&live.kept)),
+            live: live.map(|live| Arc::clone(live.live())),
             newest,
         })
     }

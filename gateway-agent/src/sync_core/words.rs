@@ -87,6 +87,8 @@ pub enum Input {
     Redeploy { command: u64, asked: Asked },
     /// An operator accepts the repair of this name, as it was held.
     Accept(Digest),
+    /// Files of the gateway's own have come, gone or changed that define APIs of these keys.
+    Overrides(Vec<String>),
     /// Time has passed.
     Tick,
 }

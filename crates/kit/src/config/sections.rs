@@ -283,6 +283,8 @@ pub struct PoolOptions {
 pub struct Gateway {
     pub id: String,
     pub management_port: u16,
+    /// Empty: below the data directory.
+    pub synapse_configs: String,
     pub trace_header: bool,
     pub security: Security,
     pub limits: Limits,

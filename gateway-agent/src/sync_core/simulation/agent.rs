@@ -9,6 +9,7 @@ use super::super::fixture::settings;
 use super::super::{Compiled, Core, Settings};
 use super::store::{Store, labels};
 use crate::compile::compile_guarded;
+use crate::overrides::Overrides;
 use crate::snapshot::ledger::{Ledger, Recorder};
 use crate::snapshot::state::State;
 
@@ -21,7 +22,7 @@ pub fn compile(entry: LabelLogEntry) -> Compiled {
     let digest = entry.digest;
     let known = COMPILED.with_borrow(|known| known.get(&digest).cloned());
     known.unwrap_or_else(|| {
-        let compiled = compile_guarded(entry);
+        let compiled = compile_guarded(entry, &Overrides::default());
         COMPILED.with_borrow_mut(|known| known.insert(digest, compiled.clone()));
         compiled
     })
