@@ -1,6 +1,6 @@
-//! What an operator says on the gateway itself, on its way to the synchronization core.
+//! What an operator or a saver says on the gateway itself, on its way to the synchronization core.
 
-use artifact::Digest;
+use artifact::{Digest, DirectEntry, DirectStatus};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::sync_core::Shown;
@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Show(Asked, oneshot::Sender<Option<Shown>>),
     /// `false` when no such repair is held.
     Accept(Digest, oneshot::Sender<bool>),
+    Entries(Vec<DirectEntry>, oneshot::Sender<Vec<DirectStatus>>),
 }
 
 /// The core has ended, for the gateway ends.
@@ -88,6 +89,14 @@ impl Commands {
     /// When the gateway ends.
     pub async fn accept(&self, repair: Digest) -> Result<bool, Ended> {
         self.ask(|answer| Command::Accept(repair, answer)).await
+    }
+
+    /// Applies entries that a saver has sent; one status for each, in their order.
+    ///
+    /// # Errors
+    /// When the gateway ends.
+    pub async fn entries(&self, entries: Vec<DirectEntry>) -> Result<Vec<DirectStatus>, Ended> {
+        self.ask(|answer| Command::Entries(entries, answer)).await
     }
 
     async fn ask<T>(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use artifact::{DeploymentNotice, Label};
+use artifact::{DeploymentNotice, DirectStatus, Label};
 use events::Subscription;
 use synapse::dispatch::RouteTable;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -80,6 +80,7 @@ struct Work {
     compiling: JoinSet<Input>,
     undeploying: HashMap<u64, oneshot::Sender<bool>>,
     redeploying: HashMap<u64, oneshot::Sender<Redeployed>>,
+    sending: HashMap<u64, oneshot::Sender<Vec<DirectStatus>>>,
     commands: u64,
 }
 
@@ -132,6 +133,7 @@ impl Driver {
             compiling: JoinSet::new(),
             undeploying: HashMap::new(),
             redeploying: HashMap::new(),
+            sending: HashMap::new(),
             commands: 0,
         };
         let mut looks = tokio::time::interval(LOOK);
@@ -253,6 +255,10 @@ impl Driver {
                 let asked = work.redeploying.remove(&command);
                 let _ = asked.map(|answer| answer.send(outcome));
             }
+            Output::Direct { command, statuses } => {
+                let asked = work.sending.remove(&command);
+                let _ = asked.map(|answer| answer.send(statuses));
+            }
             Output::Trouble { label, trouble } => self.trouble(&label, &trouble),
             Output::Compared { label, outcome } => self.reconciliation.tell(&label, &outcome),
         }
@@ -298,6 +304,13 @@ impl Driver {
                 Input::Redeploy {
                     command: number,
                     asked,
+                }
+            }
+            Command::Entries(entries, answer) => {
+                work.sending.insert(number, answer);
+                Input::Direct {
+                    command: number,
+                    entries,
                 }
             }
             Command::Accept(repair, answer) => {

@@ -22,6 +22,7 @@ macro_rules! tell {
     ($($text:tt)*) => { let _ = writeln!(std::io::stderr(), $($text)*); };
 }
 
+mod direct;
 mod operator;
 
 pub use operator::{explanation, gateways, rollout};
@@ -153,6 +154,12 @@ pub fn publish_report(report: &PublishReport, verbose: bool) {
         .map(|(word, n)| format!("{n} {word}"))
         .collect();
     say!("{}", counts.join(", "));
+    let names = report.results.iter().filter_map(|result| {
+        let version = result.version.as_deref().unwrap_or_default();
+        let name = format!("{} {version}", result.name.as_deref()?);
+        Some((result.api_id.as_deref()?, name))
+    });
+    direct::reports(&report.gateways, &names.collect());
 }
 
 fn severity_word(severity: Severity) -> &'static str {
@@ -241,6 +248,9 @@ pub fn removed(report: &RemoveReport) {
         report.version,
         labels.join(", ")
     );
+    let name = format!("{} {}", report.name, report.version);
+    let names = BTreeMap::from([(report.api_id.as_str(), name)]);
+    direct::reports(&report.gateways, &names);
 }
 
 /// APIs by gateways, then the gateways, then what is not as it should be.

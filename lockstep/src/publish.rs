@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use artifact::{
-    ArtifactResult, DEFAULT_LABEL, Finding, Label, Outcome, PublishItem, PublishReport,
-    PublishRequest,
+    ArtifactResult, DEFAULT_LABEL, DirectReport, Finding, Label, Outcome, PublishItem,
+    PublishReport, PublishRequest,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use publisher_saver::check::check_batch;
@@ -57,7 +57,8 @@ const CHUNK: usize = 25;
 const HANDFUL: usize = 8;
 const CHUNK_BYTES: usize = 16 * 1024 * 1024;
 
-/// Runs the command; exit code 2 when an input was rejected, 1 when sending or waiting failed.
+/// Runs the command; exit code 2 when an input was rejected, 1 when sending or waiting failed, or,
+/// without waiting, when a gateway that is published directly to has not taken it.
 pub async fn run(arguments: PublishArguments) -> anyhow::Result<ExitCode> {
     let sources = read_paths(&arguments.paths);
     let control = Control::new(&arguments.control)?;
@@ -72,7 +73,11 @@ pub async fn run(arguments: PublishArguments) -> anyhow::Result<ExitCode> {
     };
     if arguments.json {
         let waited = waited.as_ref().ok();
-        print::json(&serde_json::json!({"results": report.results, "waited": waited}))?;
+        print::json(&serde_json::json!({
+            "results": report.results,
+            "gateways": report.gateways,
+            "waited": waited,
+        }))?;
     } else {
         print::publish_report(&report, arguments.verbose);
         if let Ok(Some(waited)) = &waited {
@@ -85,12 +90,13 @@ pub async fn run(arguments: PublishArguments) -> anyhow::Result<ExitCode> {
         .results
         .iter()
         .any(|r| r.outcome == Outcome::Rejected);
+    let all_reached = report.gateways.iter().all(DirectReport::is_good);
     Ok(if rejected {
         ExitCode::from(kit::process::EXIT_USAGE)
-    } else if waited.is_some_and(|waited| !waited.converged) {
-        ExitCode::from(kit::process::EXIT_FAILURE)
-    } else {
+    } else if waited.map_or(all_reached, |waited| waited.converged) {
         ExitCode::SUCCESS
+    } else {
+        ExitCode::from(kit::process::EXIT_FAILURE)
     })
 }
 
@@ -142,14 +148,15 @@ async fn publish(
         }
     }
     let any_rejected = results.iter().flatten().count() > 0;
+    let mut gateways = Vec::new();
     let sent = if arguments.atomic && any_rejected && !arguments.dry_run {
         Ok(true)
     } else {
-        send(arguments, control, &mut passed, quiet).await
+        send(arguments, control, &mut passed, &mut gateways).await
     };
     let sent = match sent {
         Ok(true) if passed.len() > CHUNK && !arguments.atomic && !arguments.dry_run => {
-            again(arguments, control, &mut passed, quiet).await
+            again(arguments, control, &mut passed, &mut gateways).await
         }
         sent => sent,
     };
@@ -158,6 +165,7 @@ async fn publish(
     }
     let mut report = PublishReport {
         results: results.into_iter().flatten().collect(),
+        gateways,
     };
     for (place, result) in report.results.iter_mut().enumerate() {
         merge(
@@ -168,13 +176,15 @@ async fn publish(
     (report, sent)
 }
 
-/// Sends what passed, request by request; a dry run does without a server if there is none.
+/// Sends what passed, request by request; a dry run does without a server if there is none. What
+/// became of it at gateways that are published directly to is added to `gateways`.
 async fn send(
     arguments: &PublishArguments,
     control: &Control,
     passed: &mut [Passed],
-    quiet: bool,
+    gateways: &mut Vec<DirectReport>,
 ) -> anyhow::Result<bool> {
+    let quiet = arguments.json;
     let bar = progress_bar(passed.len(), quiet);
     let mut rest = passed;
     while !rest.is_empty() {
@@ -196,6 +206,7 @@ async fn send(
                 for (passed, result) in chunk.iter_mut().zip(report.results) {
                     passed.result = result;
                 }
+                DirectReport::merge(gateways, report.gateways);
             }
             Ok(_) => bail!("the publisher's answer does not fit the request"),
             Err(error) if arguments.dry_run => {
@@ -236,11 +247,11 @@ async fn again(
     arguments: &PublishArguments,
     control: &Control,
     passed: &mut [Passed],
-    quiet: bool,
+    gateways: &mut Vec<DirectReport>,
 ) -> anyhow::Result<bool> {
     passed.sort_by_key(|passed| passed.result.outcome != Outcome::Rejected);
     let rejected = passed.partition_point(|passed| passed.result.outcome == Outcome::Rejected);
-    send(arguments, control, &mut passed[..rejected], quiet).await
+    send(arguments, control, &mut passed[..rejected], gateways).await
 }
 
 /// How many of the next artifacts go into one request.

@@ -49,11 +49,22 @@ pub(crate) fn health_routes(app: &mut web::ServiceConfig, saver: &Saver) {
 
 async fn get_ready(saver: web::Data<Saver>) -> Result<HttpResponse, Problem> {
     let waiting = saver.store.outbox_length().await.map_err(problem)?;
-    let state = serde_json::json!({
+    let mut state = serde_json::json!({
         "ready": true,
         "outbox": waiting,
         "announced": saver.relay.sent(),
     });
+    // Anybody may ask, so no names.
+    if let Some(file_system) = &saver.file_system {
+        let labels = file_system.status();
+        let failed: usize = labels.values().map(|label| label.failed.len()).sum();
+        let unwritable = labels.values().filter(|it| it.reason.is_some()).count();
+        state["synapseDirectories"] = serde_json::json!({
+            "labels": labels.len(),
+            "failedApis": failed,
+            "unwritable": unwritable,
+        });
+    }
     Ok(HttpResponse::Ok().json(state))
 }
 

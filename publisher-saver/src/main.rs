@@ -38,18 +38,18 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         // Without a broker nobody of this process listens: others see what grew in the database.
         None => Bus::InProcess(InProcessBus::new()),
     };
-    let saver = Saver::new(store.clone(), bus);
+    let saver = Saver::of(&config, store.clone(), bus)?;
     let running = publisher_saver::serve(&config, &saver)?;
     kit::process::announce("publisher-saver", &format!("https://{}", running.address));
-    let mut relay = tokio::spawn(saver.relay.clone().run(shutdown.clone()));
+    let mut working = tokio::spawn(saver.run(shutdown.clone()));
     tokio::select! {
         served = running.until(shutdown.clone()) => {
             served.context("the publish interface ended")?;
             shutdown.cancel();
-            relay.await.context("the relay ended")?;
+            working.await.context("relay and saver ended")?;
         }
-        ended = &mut relay => {
-            ended.context("the relay ended")?;
+        ended = &mut working => {
+            ended.context("relay and saver ended")?;
         }
     }
     store.close().await;

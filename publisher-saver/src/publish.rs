@@ -1,7 +1,8 @@
 //! Publish and remove.
 
 use artifact::{
-    ArtifactResult, Outcome, PublishReport, PublishRequest, RemoveReport, SUPER_TENANT, SavedTo,
+    ArtifactResult, DirectReport, Outcome, PublishReport, PublishRequest, RemoveReport,
+    SUPER_TENANT, SavedTo,
 };
 use store::{Save, SaveMode, SaveOutcome, StoreError};
 
@@ -25,10 +26,12 @@ pub enum SaveError {
     Store(#[from] StoreError),
 }
 
-/// Checks a batch and saves what may be saved, in one transaction.
+/// Checks a batch and saves what may be saved, in one transaction; then publishes it directly to the
+/// gateways for which that is configured.
 ///
 /// # Errors
-/// Bad artifacts are results, not errors. An error means that nothing was saved.
+/// Bad artifacts are results, not errors, and so are gateways that fail. An error means that nothing
+/// was saved.
 pub async fn publish(
     saver: &Saver,
     request: &PublishRequest,
@@ -66,7 +69,7 @@ pub async fn publish(
     let refused = outcomes.iter().any(SaveOutcome::is_refusal);
     let held_back = held_back || (mode == SaveMode::Atomic && refused);
     let mut outcomes = outcomes.into_iter();
-    let results = checked
+    let results: Vec<ArtifactResult> = checked
         .into_iter()
         .map(|result| match result {
             Err(rejected) => *rejected,
@@ -76,8 +79,22 @@ pub async fn publish(
             },
         })
         .collect();
-    saver.relay.wake();
-    Ok(PublishReport { results })
+    saver.wake();
+    // What has been saved before is sent, too: a gateway may have missed it.
+    let saved = results
+        .iter()
+        .filter(|result| matches!(result.outcome, Outcome::Saved | Outcome::Unchanged))
+        .filter_map(|result| result.api_id.as_deref());
+    let gateways = push(saver, &saved.collect::<Vec<_>>()).await;
+    Ok(PublishReport { results, gateways })
+}
+
+/// Publishes directly, where that is configured.
+async fn push(saver: &Saver, api_ids: &[&str]) -> Vec<DirectReport> {
+    match &saver.gateways {
+        Some(gateways) => gateways.push(api_ids).await,
+        None => Vec::new(),
+    }
 }
 
 fn result_of(
@@ -142,13 +159,14 @@ pub async fn remove(
 ) -> Result<RemoveReport, SaveError> {
     let tenant = tenant.unwrap_or(SUPER_TENANT);
     let removed = saver.store.remove(name, version, tenant, now).await?;
-    let Some(removed) = removed else {
+    let Some(mut removed) = removed else {
         return Err(SaveError::NotPublished {
             name: name.to_owned(),
             version: version.to_owned(),
             tenant: tenant.to_owned(),
         });
     };
-    saver.relay.wake();
+    saver.wake();
+    removed.gateways = push(saver, &[&removed.api_id]).await;
     Ok(removed)
 }

@@ -55,7 +55,14 @@ fn dependencies_point_one_way() {
             wrong.push(format!("{from} reaches {to}: {why}"));
         }
     };
-    for library in ["kit", "artifact", "synapse", "store", "events"] {
+    for library in [
+        "kit",
+        "artifact",
+        "synapse",
+        "synapse-directory",
+        "store",
+        "events",
+    ] {
         for process in PROCESSES.iter().chain(&["lockstep"]) {
             forbid(library, process, "libraries do not know processes");
         }
@@ -76,6 +83,10 @@ fn dependencies_point_one_way() {
         for io in ["tokio", "hyper", "reqwest", "actix-web", "sqlx", "kit"] {
             forbid(pure, io, "it does no I/O");
         }
+        forbid(pure, "synapse-directory", "it does no I/O");
+    }
+    for other in ["tokio", "hyper", "reqwest", "actix-web", "sqlx", "kit"] {
+        forbid("synapse-directory", other, "its only I/O are files");
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

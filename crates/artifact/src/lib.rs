@@ -2,6 +2,7 @@
 //! label log, status. Values and their wire shapes; no I/O, no clock.
 
 mod digest;
+mod direct;
 mod gateway_api;
 pub mod gson;
 mod label;
@@ -13,6 +14,7 @@ mod publish;
 mod status;
 
 pub use digest::{Digest, DigestError};
+pub use direct::{DirectAnswer, DirectEntry, DirectOutcome, DirectReport, DirectStatus};
 pub use gateway_api::{
     Artifact, ArtifactError, Content, Credential, MAX_ARTIFACT_BYTES, SUPER_TENANT, derive_api_id,
 };

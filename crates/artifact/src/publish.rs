@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Label};
+use crate::{Digest, DirectReport, Label};
 
 /// Body of `POST /api/lockstep/v1/publish`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct PublishItem {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishReport {
     pub results: Vec<ArtifactResult>,
+    /// What became of it at the gateways that it was published directly to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateways: Vec<DirectReport>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,4 +148,7 @@ pub struct RemoveReport {
     pub revision: u64,
     pub digest: Digest,
     pub labels: Vec<SavedTo>,
+    /// What became of it at the gateways that it was published directly to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateways: Vec<DirectReport>,
 }

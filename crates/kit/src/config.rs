@@ -4,6 +4,7 @@ mod broker;
 mod check;
 mod document;
 mod effective;
+mod environments;
 mod placeholder;
 mod resolve;
 mod secrets;
@@ -24,6 +25,7 @@ pub use broker::BrokerEndpoint;
 use check::check;
 use document::{Document, SECRETS, Source};
 use effective::{MASK, masked};
+pub use environments::GatewayEnvironment;
 use resolve::resolve;
 pub use sections::*;
 pub use users::UserEntry;
@@ -252,6 +254,31 @@ impl Config {
     #[must_use]
     pub fn embedded_database(&self) -> PathBuf {
         self.lockstep.data_dir.join("lockstep.db")
+    }
+
+    /// Where `FileSystemSaver` keeps a Synapse directory for each label; `None` with `DBSaver`, which
+    /// keeps none.
+    #[must_use]
+    pub fn file_system_directory(&self) -> Option<PathBuf> {
+        let publisher = &self.apim.sync_runtime_artifacts.publisher;
+        let directory = &publisher.file_system_directory;
+        match publisher.artifact_saver.as_str() {
+            "FileSystemSaver" if directory.is_empty() => {
+                Some(self.lockstep.data_dir.join("synapse"))
+            }
+            "FileSystemSaver" => Some(directory.into()),
+            _ => None,
+        }
+    }
+
+    /// The gateway environments that are published directly to; none unless that is asked for.
+    #[must_use]
+    pub fn direct_environments(&self) -> &[GatewayEnvironment] {
+        let publisher = &self.apim.sync_runtime_artifacts.publisher;
+        match publisher.publish_directly_to_gateway {
+            true => &self.apim.gateway.environment,
+            false => &[],
+        }
     }
 
     /// The brokers that events go through, in order of preference; none if the list is empty or

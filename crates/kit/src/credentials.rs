@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::access::{AccessError, development};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, GatewayEnvironment};
 use crate::secret::Secret;
 
 /// A name and a password, or a bearer token; besides or instead a client certificate.
@@ -99,6 +99,36 @@ impl Credentials {
         }
         let certificate = (&service.client_certificate).into();
         Ok(shown.with_certificate(certificate, (&service.client_key).into()))
+    }
+
+    /// What a saver shows to the gateway of an environment that it publishes directly to: what is
+    /// given there, else the development user `publisher`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When the development users cannot be made, or there are none because others are configured.
+    pub fn of_environment(
+        config: &Config,
+        environment: &GatewayEnvironment,
+    ) -> Result<Self, AccessError> {
+        if !environment.token.is_empty() {
+            return Ok(Self::bearer(environment.token.clone()));
+        }
+        if !environment.username.is_empty() {
+            let password = environment.password.clone();
+            return Ok(Self::basic(&environment.username, password));
+        }
+        if config.has_users() {
+            let name = &environment.name;
+            return Err(AccessError::Config(ConfigError::Entry {
+                key: format!("apim.gateway.environment {name:?}: username"),
+                rule: "must not be empty: with users configured there is no development user for \
+                       the saver; token would do, too"
+                    .to_owned(),
+            }));
+        }
+        let data_dir = &config.lockstep.data_dir;
+        development::make(data_dir)?;
+        Ok(Self::development(data_dir, "publisher").unwrap_or_default())
     }
 }
 

@@ -280,6 +280,7 @@ impl Store {
                 revision,
                 digest,
                 labels,
+                gateways: Vec::new(),
             };
             Ok((turn, Some(removed), true))
         };

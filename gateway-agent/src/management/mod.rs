@@ -1,6 +1,7 @@
-//! The gateway's management interface: health and readiness, and the gateway REST API of API
-//! Manager 3.2.0 (`v1`) and 4.x (`v2`).
+//! The gateway's management interface: health and readiness, the gateway REST API of API Manager
+//! 3.2.0 (`v1`) and 4.x (`v2`), and what savers publish directly (`entries`).
 
+mod entries;
 mod health;
 mod pieces;
 mod rest;
@@ -22,6 +23,7 @@ pub(crate) fn serve(
     health: Health,
 ) -> Result<Running, StartError> {
     let listener = kit::server::bind(config.gateway_management_address()?)?;
+    let max_body_size = config.management.max_body_size;
     kit::serve!(
         move || {
             App::new()
@@ -30,6 +32,7 @@ pub(crate) fn serve(
                 .route("/healthz", web::get().to(|| async { "ok\n" }))
                 .route("/readyz", web::get().to(health::get_ready))
                 .configure(|app| rest::routes(app, &access))
+                .configure(|app| entries::routes(app, &access, max_body_size))
         },
         listener,
         Frame::of(config)?

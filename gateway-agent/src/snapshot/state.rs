@@ -314,17 +314,12 @@ impl State {
         Some(())
     }
 
-    /// Whether the parts agree with one another, as those of one moment do.
+    /// Whether the parts agree with one another, as those of one moment do. Entries that a saver has
+    /// sent itself may be beyond the cursor; they are pulled again.
     ///
     /// # Errors
     /// When they do not.
     pub fn check(&self) -> Result<(), Unusable> {
-        for stored in self.labels.values() {
-            let newest = stored.entries.values().map(|entry| entry.seq).max();
-            if newest.is_some_and(|seq| seq > stored.position.cursor) {
-                return Err(Unusable::Damaged("an entry is beyond its cursor".into()));
-            }
-        }
         let mut serving = self.apis.values().filter_map(|api| api.serving.as_ref());
         if serving.any(|stamp| !self.texts.contains_key(&stamp.digest)) {
             return Err(Unusable::Damaged("an artifact is missing".into()));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use artifact::{DeploymentAction, DeploymentNotice, Label, LabelLogEntry};
 
 use super::deployed_set::{Deployment, Installed};
+use super::direct::Direct;
 use super::standings::Change;
 use super::{Batch, Compiling, Core, Millis, Output, Record};
 use crate::kept::Kept;
@@ -43,7 +44,7 @@ pub(super) struct Applying {
 }
 
 /// What comes when they are applied.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Step {
     /// A pull goes on, from here.
     Pulled {
@@ -53,6 +54,8 @@ pub(super) enum Step {
     },
     /// A repair goes on, or has ended.
     Repair { id: u64, last: bool },
+    /// A saver's own entries go on.
+    Direct(Box<Direct>),
 }
 
 impl Applying {
@@ -154,8 +157,9 @@ impl Core {
         }
         if let Step::Pulled {
             reached, complete, ..
-        } = step
+        } = &step
         {
+            let (reached, complete) = (*reached, *complete);
             if complete {
                 self.standings.completed(&label);
                 self.unpulled.remove(&label);
@@ -171,6 +175,7 @@ impl Core {
                 self.out.push_back(Output::GoOn { id });
             }
             Step::Repair { last: true, .. } => self.repaired(now, &label),
+            Step::Direct(direct) => self.direct_next(now, *direct),
         }
     }
 

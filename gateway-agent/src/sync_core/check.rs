@@ -100,7 +100,9 @@ impl Core {
             return;
         };
         let cursor = work.pulling.cursor;
-        if seq == cursor {
+        // What a saver has sent itself is not in the log as it was read.
+        let ahead = own != digest && self.standings.is_ahead(label, cursor);
+        if seq == cursor && !ahead {
             work.check.vain = 0;
             if own == digest {
                 work.check.held = None;
@@ -130,12 +132,12 @@ impl Core {
             }
             _ => {}
         }
-        if seq < cursor && work.check.vain >= LAG_TRIES {
+        if (seq < cursor || ahead) && work.check.vain >= LAG_TRIES {
             work.check.vain = 0;
             self.look_at_index(label);
             return;
         }
-        if seq > cursor && work.check.vain >= VAIN {
+        if seq > cursor && !ahead && work.check.vain >= VAIN {
             work.check.vain = 0;
             wait = self.random.jittered(self.settings.waits.reconcile);
         }

@@ -80,8 +80,12 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub fn new() -> Self {
+        Self::with(settings(&["L"]))
+    }
+
+    pub fn with(settings: Settings) -> Self {
         let mut fixture = Self {
-            core: Core::new(settings(&["L"])),
+            core: Core::new(settings),
             now: 0,
             notices: Vec::new(),
             records: Vec::new(),

@@ -5,12 +5,14 @@
 //! one after the other, and [`Core::wake`] says when it wants to be called again in any case. Inside,
 //! the files stand in the order of the flow: `pulling` decides when a label's log is pulled,
 //! `standings` what its entries change, `apply` brings that into the `deployed_set` when it is
-//! compiled, `operate` is what operators say in between, `check` compares with the traffic manager and
+//! compiled, `operate` is what operators say in between, `direct` what a saver sends
+//! itself, `check` compares with the traffic manager and
 //! `repair` finds what differs. `restore` begins with a stored state.
 
 mod apply;
 mod check;
 mod deployed_set;
+mod direct;
 #[cfg(test)]
 mod fixture;
 mod operate;
@@ -26,7 +28,7 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use artifact::{Label, LabelLogEntry};
+use artifact::{DirectEntry, Label, LabelLogEntry};
 
 use crate::kept::Kept;
 pub use apply::{Compiled, Progress};
@@ -95,6 +97,10 @@ enum Work {
     Batch(Batch),
     Repair(Repair),
     Overrides(Vec<String>),
+    Direct {
+        command: u64,
+        entries: Vec<DirectEntry>,
+    },
     Undeploy {
         command: u64,
         asked: crate::commands::Asked,
@@ -227,6 +233,9 @@ impl Core {
             Input::Redeploy { command, asked } => {
                 self.queue.push_back(Work::Redeploy { command, asked });
             }
+            Input::Direct { command, entries } => {
+                self.queue.push_back(Work::Direct { command, entries });
+            }
             Input::Overrides(keys) => self.queue.push_back(Work::Overrides(keys)),
             Input::Accept(repair) => self.accept(now, repair),
             Input::Tick => {}
@@ -338,6 +347,7 @@ impl Core {
                 Some(Work::Batch(batch)) => self.apply(now, batch),
                 Some(Work::Repair(repair)) => self.repair(now, repair),
                 Some(Work::Overrides(keys)) => self.overrides(&keys),
+                Some(Work::Direct { command, entries }) => self.direct(now, command, entries),
                 Some(Work::Undeploy { command, asked }) => self.undeploy(command, &asked),
                 Some(Work::Redeploy { command, asked }) => self.redeploy(command, &asked),
                 None => break,

@@ -192,6 +192,12 @@ impl Standings {
         apis.map(|(api_id, standing)| (api_id.as_str(), standing))
     }
 
+    /// Whether an entry beyond this position was applied in a label: a saver has sent it itself.
+    #[must_use]
+    pub fn is_ahead(&self, label: &Label, seq: u64) -> bool {
+        self.of_label(label).any(|(_, standing)| standing.seq > seq)
+    }
+
     /// The digest over what a label publishes, as the traffic manager makes it.
     #[must_use]
     pub fn digest(&self, label: &Label) -> LabelDigest {

@@ -1,6 +1,9 @@
 //! What goes into the core and what comes out of it.
 
-use artifact::{DeploymentNotice, Digest, Instruction, Label, LabelDigest, LabelLogEntry, SavedTo};
+use artifact::{
+    DeploymentNotice, Digest, DirectEntry, DirectStatus, Instruction, Label, LabelDigest,
+    LabelLogEntry, SavedTo,
+};
 
 use super::apply::{Compiled, Progress};
 use super::pulling::{Trouble, Wanted};
@@ -85,6 +88,11 @@ pub enum Input {
     Undeploy { command: u64, asked: Asked },
     /// An operator puts the newest revision in place.
     Redeploy { command: u64, asked: Asked },
+    /// A saver has sent entries itself.
+    Direct {
+        command: u64,
+        entries: Vec<DirectEntry>,
+    },
     /// An operator accepts the repair of this name, as it was held.
     Accept(Digest),
     /// Files of the gateway's own have come, gone or changed that define APIs of these keys.
@@ -158,6 +166,10 @@ pub enum Output {
     Redeployed {
         command: u64,
         outcome: Redeployed,
+    },
+    Direct {
+        command: u64,
+        statuses: Vec<DirectStatus>,
     },
     /// A pull went wrong and is tried again.
     Trouble {

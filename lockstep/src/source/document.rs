@@ -2,10 +2,10 @@
 
 use artifact::{Artifact, Content, Finding, PublishItem, SUPER_TENANT, Severity, derive_api_id};
 use synapse::xml::{Limits, read as read_xml};
+use synapse_directory::layout::{ApiFile, XmlFiles};
+use synapse_directory::tree::has_ending;
 
-use super::layout::{ApiFile, XmlFiles};
 use super::openapi::{GeneratedApi, read_openapi};
-use super::tree::has_ending;
 
 /// What a document is.
 pub(super) enum Read {

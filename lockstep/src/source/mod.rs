@@ -1,37 +1,18 @@
 //! What an operator can publish: files and directories become artifacts.
 //!
-//! `tree` brings files into memory, `document` reads one that stands for itself, `layout` bundles
-//! APIs of a Synapse directory with what they refer to.
+//! `tree` brings files into memory, archives included, `document` reads one that stands for itself.
+//! APIs of a Synapse directory are bundled by the library `synapse_directory`.
 
 pub mod archive;
 mod document;
-mod layout;
 pub mod openapi;
 mod tree;
 
 use std::path::PathBuf;
 
-use artifact::{Finding, PublishItem};
-
-/// One thing that was found.
-#[derive(Debug)]
-pub enum Source {
-    /// An artifact, with what is to be said about how it was put together.
-    Artifact {
-        item: PublishItem,
-        findings: Vec<Finding>,
-    },
-    /// Something that should have been one: the file, and the place and rule.
-    Bad { source: String, reason: String },
-}
-
-/// Everything under the paths, in a stable order.
-#[derive(Debug, Default)]
-pub struct Sources {
-    pub list: Vec<Source>,
-    /// Files in directories and archives that are no API artifacts.
-    pub left_out: Vec<String>,
-}
+use synapse_directory::layout;
+pub(crate) use synapse_directory::tree::{File, Tree};
+pub use synapse_directory::{Source, Sources};
 
 /// Reads all paths. A path that holds nothing to publish is a bad source.
 #[must_use]
@@ -111,5 +92,3 @@ fn read_file(
         document::Read::NotAnArtifact => sources.left_out.push(name.to_owned()),
     }
 }
-
-pub(crate) use tree::{File, Tree};

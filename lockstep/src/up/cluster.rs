@@ -79,7 +79,7 @@ impl Cluster {
         let bus = broker
             .clone()
             .unwrap_or_else(|| Bus::InProcess(InProcessBus::new()));
-        let saver = Saver::new(store.clone(), bus.clone());
+        let saver = Saver::of(config, store.clone(), bus.clone())?;
         let control_ends = CancellationToken::new();
         let manager = TrafficManager::new(config, store, control_ends.clone());
 
@@ -147,9 +147,8 @@ impl Cluster {
             manager.watch(Some(bus)).await;
             Ok(())
         });
-        let relay = saver.relay.run(control_ends);
         control.spawn(async move {
-            relay.await;
+            saver.run(control_ends).await;
             Ok(())
         });
         Ok((cluster, parts))

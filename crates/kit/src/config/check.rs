@@ -2,7 +2,8 @@
 //!
 //! No rule shows a value, which may come from a secret; [`Config::shown`] gives what may be shown.
 
-use super::{Config, ConfigError, Database, EventHubService, parse_ip};
+use super::sections::{RETRIEVERS, SAVERS};
+use super::{Config, ConfigError, Database, EventHubService, environments, parse_ip};
 
 type Rule = (&'static str, &'static str);
 
@@ -32,6 +33,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if let Some(rule) = event_hub_rule(config)? {
         return Err(broken(rule));
     }
+    environments::check(config)?;
     config.gateway_http_address()?;
     config.gateway_https_address()?;
     let key = "management.bind_address";
@@ -45,19 +47,24 @@ fn sections(config: &Config) -> Option<Rule> {
     let limits = &config.management.limits;
     let rules = [
         (
-            sync.publisher.artifact_saver == "DBSaver",
+            SAVERS.contains(&sync.publisher.artifact_saver.as_str()),
             "apim.sync_runtime_artifacts.publisher.artifact_saver",
-            "unknown saver; known: DBSaver",
+            "unknown saver; known: DBSaver, FileSystemSaver",
         ),
         (
-            !sync.publisher.publish_directly_to_gateway,
-            "apim.sync_runtime_artifacts.publisher.publish_directly_to_gateway",
-            "true is not available in this version; gateways pull what was published",
+            sync.publisher.direct_publish_timeout >= 100,
+            "apim.sync_runtime_artifacts.publisher.direct_publish_timeout",
+            "must be at least 100",
+        ),
+        (
+            RETRIEVERS.contains(&sync.gateway.artifact_retriever.as_str()),
+            "apim.sync_runtime_artifacts.gateway.artifact_retriever",
+            "unknown retriever; known: DBRetriever, FileSystemRetriever",
         ),
         (
             sync.gateway.artifact_retriever == "DBRetriever",
             "apim.sync_runtime_artifacts.gateway.artifact_retriever",
-            "unknown retriever; known: DBRetriever",
+            "FileSystemRetriever is not available in this version",
         ),
         (
             modes.contains(&sync.gateway.data_retrieval_mode.as_str()),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::Effective;
 use super::effective::url_without_credentials;
+use super::environments::GatewayEnvironment;
 use super::users::UserEntry;
 use crate::access::User;
 use crate::secret::Secret;
@@ -119,6 +120,7 @@ pub struct PublisherSaver {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Apim {
     pub(crate) internal: Internal,
+    pub(crate) gateway: ApimGateway,
     pub sync_runtime_artifacts: SyncRuntimeArtifacts,
     pub event_hub: EventHub,
     pub gateway_notification: GatewayNotification,
@@ -130,15 +132,30 @@ pub(crate) struct Internal {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ApimGateway {
+    pub(crate) environment: Vec<GatewayEnvironment>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
 pub struct SyncRuntimeArtifacts {
     pub publisher: SyncPublisher,
     pub gateway: SyncGateway,
 }
 
+/// The artifact savers that there are.
+pub(super) const SAVERS: [&str; 2] = ["DBSaver", "FileSystemSaver"];
+/// The artifact retrievers that there are.
+pub(super) const RETRIEVERS: [&str; 2] = ["DBRetriever", "FileSystemRetriever"];
+
 #[derive(Clone, Debug, Deserialize)]
 pub struct SyncPublisher {
+    /// One of [`SAVERS`].
     pub artifact_saver: String,
+    /// Empty: `synapse` below the data directory ([`Config::file_system_directory`]).
+    pub(crate) file_system_directory: String,
     pub publish_directly_to_gateway: bool,
+    /// Milliseconds that one gateway may take for what a request has saved.
+    pub direct_publish_timeout: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

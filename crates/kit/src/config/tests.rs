@@ -1,6 +1,7 @@
 //! The configuration as a whole.
 
 mod effective;
+mod environments;
 mod placeholders;
 mod sections;
 mod users;

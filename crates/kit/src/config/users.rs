@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::document::{Document, SECRETS, Source};
 use super::resolve::resolve;
-use super::{Config, ConfigError, Environment};
+use super::{Config, ConfigError, Environment, environments};
 use crate::access::{Hashes, User, users};
 use crate::secret::Secret;
 
@@ -32,6 +32,9 @@ pub struct UserEntry {
 
 /// The keys of an entry with their defaults, if `full` is a list of sections.
 pub(super) fn entry_of(full: &str) -> Option<Table> {
+    if full == environments::LIST {
+        return Some(environments::entry());
+    }
     if full != LIST && full != LIST_OF_FILE {
         return None;
     }

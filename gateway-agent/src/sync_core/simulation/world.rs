@@ -395,6 +395,7 @@ impl World {
             Output::Progress(_)
             | Output::Applied { .. }
             | Output::Undeployed { .. }
+            | Output::Direct { .. }
             | Output::Redeployed { .. } => {}
         }
         Ok(())

@@ -232,3 +232,29 @@ fn what_the_event_hub_lacks_is_named() {
         assert_eq!(error(&format!("[apim.event_hub]\n{text}")), expected);
     }
 }
+
+#[test]
+fn savers_and_retrievers_are_known_by_their_names() {
+    let publisher = "[apim.sync_runtime_artifacts.publisher]\n";
+    assert_eq!(
+        error(&format!(
+            "{publisher}artifact_saver = \"GHSynchronizerSaver\""
+        )),
+        "d.toml:2:1: apim.sync_runtime_artifacts.publisher.artifact_saver: unknown saver; \
+         known: DBSaver, FileSystemSaver"
+    );
+    let retriever = error("apim.sync_runtime_artifacts.gateway.artifact_retriever = \"X\"");
+    assert!(
+        retriever.ends_with("unknown retriever; known: DBRetriever, FileSystemRetriever"),
+        "{retriever}"
+    );
+    assert_eq!(config("").file_system_directory(), None);
+    let saver = format!("{publisher}artifact_saver = \"FileSystemSaver\"\n");
+    let directory = |text: &str| config(text).file_system_directory().unwrap();
+    assert_eq!(
+        directory(&saver),
+        std::path::Path::new("lockstep-data/synapse")
+    );
+    let named = format!("{saver}file_system_directory = \"/mnt/wso2\"");
+    assert_eq!(directory(&named), std::path::Path::new("/mnt/wso2"));
+}

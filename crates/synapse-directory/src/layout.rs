@@ -1,5 +1,5 @@
-//! Synapse's own directory layout: `api/*.xml` beside `sequences/`, `endpoints/` and
-//! `local-entries/`, as a gateway's `synapse-configs/default` holds it.
+//! Reads Synapse's own directory layout: `api/*.xml` beside `sequences/`, `endpoints/` and
+//! `local-entries/`, as a gateway's `synapse-configs/default` holds it. Pure but for [`around`].
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -12,8 +12,9 @@ use synapse::compile::{
 };
 use synapse::xml::{Element, Limits, read as read_xml};
 
-use super::tree::{self, has_ending};
-use super::{File, Source, Sources, Tree};
+use crate::names;
+use crate::tree::{self, File, Tree, has_ending};
+use crate::{Source, Sources};
 
 /// The version under which an API without one is listed: it answers without a version, as the
 /// default version does.
@@ -32,6 +33,7 @@ const FOLDERS: [(&str, ReferenceKind, &str, &str); 3] = [
 ];
 
 /// An XML file that others refer to.
+#[derive(Debug)]
 struct XmlFile {
     /// How messages name it.
     name: String,
@@ -40,8 +42,10 @@ struct XmlFile {
 }
 
 /// The referable files of one Synapse directory.
-#[derive(Default)]
-pub(super) struct XmlFiles {
+#[derive(Debug, Default)]
+pub struct XmlFiles {
+    /// The tenant that the directory belongs to, where its path tells.
+    tenant: Option<String>,
     by_key: HashMap<(ReferenceKind, String), XmlFile>,
     /// Files of a key that another file has, too.
     doubled: HashMap<(ReferenceKind, String), Vec<String>>,
@@ -50,14 +54,17 @@ pub(super) struct XmlFiles {
 }
 
 /// One API XML file.
-pub(super) struct ApiFile {
-    pub(super) name: String,
-    pub(super) text: String,
-    pub(super) root: Element,
+#[derive(Debug)]
+pub struct ApiFile {
+    /// How messages name it.
+    pub name: String,
+    pub text: String,
+    /// What the text holds.
+    pub root: Element,
 }
 
 /// Adds the APIs of every Synapse directory of the tree; returns the paths that belong to one.
-pub(super) fn read(tree: &Tree, sources: &mut Sources) -> HashSet<String> {
+pub fn read(tree: &Tree, sources: &mut Sources) -> HashSet<String> {
     let mut used = HashSet::new();
     // Directories that have an api/ folder with XML files in it.
     let mut roots: BTreeSet<&str> = BTreeSet::new();
@@ -120,7 +127,8 @@ pub(super) fn read(tree: &Tree, sources: &mut Sources) -> HashSet<String> {
 
 /// The files that the API XML file at `path` may refer to: those of the folders beside its `api`
 /// folder, if it lies in one.
-pub(super) fn around(path: &Path) -> XmlFiles {
+#[must_use]
+pub fn around(path: &Path) -> XmlFiles {
     // The path may be a bare file name in the current directory.
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = real.parent().filter(|folder| folder.ends_with("api"));
@@ -129,7 +137,7 @@ pub(super) fn around(path: &Path) -> XmlFiles {
     };
     let mut files = Vec::new();
     for (folder, ..) in FOLDERS {
-        if let Ok(tree) = tree::read(&root.join(folder)) {
+        if let Ok(tree) = tree::read_directory(&root.join(folder)) {
             files.extend(tree.files.into_iter().map(|file| File {
                 path: format!("{folder}/{}", file.path),
                 ..file
@@ -137,11 +145,8 @@ pub(super) fn around(path: &Path) -> XmlFiles {
         }
     }
     let tree = Tree {
-        root: root.display().to_string(),
         files,
-        unreadable: Vec::new(),
-        ignored: Vec::new(),
-        is_single_file: false,
+        ..Tree::of(root)
     };
     referable(&tree, "", &mut HashSet::new())
 }
@@ -171,7 +176,10 @@ fn in_folder<'a>(
 }
 
 fn referable(tree: &Tree, root: &str, used: &mut HashSet<String>) -> XmlFiles {
-    let mut files = XmlFiles::default();
+    let mut files = XmlFiles {
+        tenant: names::tenant_of(root),
+        ..XmlFiles::default()
+    };
     for (folder, kind, element, attribute) in FOLDERS {
         for (path, text) in in_folder(tree, root, folder) {
             used.insert(path.to_owned());
@@ -297,8 +305,11 @@ impl ApiFile {
         (reached, findings)
     }
 
-    /// The artifact: the API with everything that it reaches.
-    pub(super) fn bundle(&self, files: &XmlFiles) -> Result<(PublishItem, Vec<Finding>), String> {
+    /// The artifact: the API with everything that it reaches, and what it does not find.
+    ///
+    /// # Errors
+    /// When the file holds no API, with the place and the rule.
+    pub fn bundle(&self, files: &XmlFiles) -> Result<(PublishItem, Vec<Finding>), String> {
         let root = &self.root;
         if root.name != "api" {
             return Err(format!(
@@ -319,6 +330,7 @@ impl ApiFile {
             .strip_prefix("/t/")
             .and_then(|rest| rest.split('/').next())
             .filter(|tenant| !tenant.is_empty())
+            .or(files.tenant.as_deref())
             .unwrap_or(SUPER_TENANT);
         let (reached, findings) = self.reach(files);
         let mut artifact = Artifact {
