@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use artifact::{DeploymentNotice, DeploymentNotices, GatewayNotice, Label, NoticeKind};
+use artifact::{
+    CONFLICT, DeploymentNotice, DeploymentNotices, GatewayNotice, GatewayNoticeReply, INSTANCE,
+    Label, NoticeKind, UNREGISTERED,
+};
 use kit::backoff::{Backoff, spread};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -29,6 +32,16 @@ pub struct Reporter {
     pub batch_interval: Duration,
 }
 
+/// What is remembered of what was said.
+struct Said {
+    /// Names this process, so that another one with the gateway's id is told apart.
+    instance: String,
+    /// The newest about each API: said again where the traffic manager does not know it any more.
+    all: HashMap<String, DeploymentNotice>,
+    /// Another process has the gateway's id.
+    conflict: bool,
+}
+
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// After deployments the next heartbeat comes this soon, for it tells how far the logs have been
 /// applied.
@@ -50,12 +63,19 @@ impl Reporter {
             most: Duration::from_secs(15),
         };
         let mut waiting: HashMap<String, DeploymentNotice> = HashMap::new();
+        let mut said = Said {
+            instance: uuid::Uuid::new_v4().to_string(),
+            all: HashMap::new(),
+            conflict: false,
+        };
         let mut kind = NoticeKind::Register;
         let mut open = true;
         let mut next_beat = Instant::now();
         let mut failures = 0;
         while !shutdown.is_cancelled() {
-            let sent = self.speak(&mut kind, &mut waiting, &mut next_beat).await;
+            let sent = self
+                .speak(&mut kind, &mut said, &mut waiting, &mut next_beat)
+                .await;
             let mut wake = match sent {
                 Ok(()) => {
                     failures = 0;
@@ -73,7 +93,10 @@ impl Reporter {
                     () = shutdown.cancelled() => break,
                     () = sleep_until(wake) => break,
                     notice = notices.recv(), if open => match notice {
-                        Some(notice) => drop(waiting.insert(notice.api_id.clone(), notice)),
+                        Some(notice) => {
+                            said.all.insert(notice.api_id.clone(), notice.clone());
+                            waiting.insert(notice.api_id.clone(), notice);
+                        }
                         None => open = false,
                     },
                 };
@@ -86,19 +109,19 @@ impl Reporter {
             }
         }
         // The gateway ends in good order: nobody has to wait for it, or for what it had to say.
-        let notice = self.notice(NoticeKind::Deregister);
+        let notice = self.notice(NoticeKind::Deregister, &said);
         if let Err(error) = self.post("notify-gateway", &notice).await {
             tracing::warn!(%error, "ended without telling the traffic manager");
         }
     }
 
-    fn notice(&self, payload_type: NoticeKind) -> GatewayNotice {
+    fn notice(&self, payload_type: NoticeKind, said: &Said) -> GatewayNotice {
         GatewayNotice {
             payload_type,
             gateway_id: self.gateway_id.clone(),
             environment_labels: self.labels.clone(),
             time_stamp: kit::clock::now_ms(),
-            gateway_properties: self.properties(),
+            gateway_properties: self.properties(&said.instance),
             loading_tenants: Vec::new(),
             urls: self.urls.clone(),
             applied: self.applied.positions(),
@@ -106,9 +129,10 @@ impl Reporter {
     }
 
     /// What people want to know of a gateway besides.
-    fn properties(&self) -> Map<String, Value> {
+    fn properties(&self, instance: &str) -> Map<String, Value> {
         let mut properties = Map::new();
         properties.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+        properties.insert(INSTANCE.into(), instance.into());
         let reconciled = serde_json::to_value(self.reconciliation.now());
         properties.insert("reconciliation".into(), reconciled.unwrap_or_default());
         properties
@@ -118,14 +142,25 @@ impl Reporter {
     async fn speak(
         &self,
         kind: &mut NoticeKind,
+        said: &mut Said,
         waiting: &mut HashMap<String, DeploymentNotice>,
         next_beat: &mut Instant,
     ) -> Result<(), String> {
-        if *kind == NoticeKind::Register || Instant::now() >= *next_beat {
-            let notice = self.notice(*kind);
-            self.post("notify-gateway", &notice)
-                .await
-                .map_err(|error| error.to_string())?;
+        while *kind == NoticeKind::Register || Instant::now() >= *next_beat {
+            let notice = self.notice(*kind, said);
+            let reply = self.post("notify-gateway", &notice).await;
+            let reply = reply.map_err(|error| error.to_string())?;
+            let status = serde_json::from_str(&reply).map(|reply: GatewayNoticeReply| reply.status);
+            let status = status.unwrap_or_default();
+            self.tell_conflict(status == CONFLICT, said);
+            if status == UNREGISTERED && *kind == NoticeKind::Heartbeat {
+                tracing::warn!(
+                    "the traffic manager has forgotten this gateway, telling it everything"
+                );
+                *kind = NoticeKind::Register;
+                waiting.clone_from(&said.all);
+                continue;
+            }
             // A second registration would make the traffic manager forget what follows.
             *kind = NoticeKind::Heartbeat;
             *next_beat = Instant::now() + self.heartbeat;
@@ -140,10 +175,11 @@ impl Reporter {
             let list: Vec<DeploymentNotice> = batch.cloned().collect();
             let notices = DeploymentNotices {
                 count: list.len(),
+                instance: Some(said.instance.clone()),
                 list,
             };
             match self.post("notify-api-deployment-status", &notices).await {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(PostError::Rejected(_)) if size > 1 => {
                     // One of them is at fault: find it.
                     size = 1;
@@ -166,12 +202,34 @@ impl Reporter {
         Ok(())
     }
 
-    async fn post(&self, resource: &str, body: &impl serde::Serialize) -> Result<(), PostError> {
+    fn tell_conflict(&self, conflict: bool, said: &mut Said) {
+        let gateway_id = &self.gateway_id;
+        match (said.conflict, conflict) {
+            (false, true) => tracing::error!(
+                gateway_id,
+                "ANOTHER GATEWAY HAS THIS ID: what this one runs is not known to the traffic manager; \
+                 give each one its own ([gateway] id)"
+            ),
+            (true, false) => tracing::info!(gateway_id, "no other gateway has this id any more"),
+            _ => {}
+        }
+        said.conflict = conflict;
+    }
+
+    /// Returns the body of the answer.
+    async fn post(
+        &self,
+        resource: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<String, PostError> {
         let url = format!("{}/internal/data/v1/{resource}", self.traffic_manager);
         let request = self.client.post(url).timeout(REQUEST_TIMEOUT).json(body);
         match request.send().await {
             Err(error) => Err(PostError::Failed(kit::http_client::cause(&error))),
-            Ok(answer) if answer.status().is_success() => Ok(()),
+            Ok(answer) if answer.status().is_success() => {
+                let text = answer.text().await;
+                text.map_err(|error| PostError::Failed(kit::http_client::cause(&error)))
+            }
             Ok(answer) => {
                 let rejected = matches!(answer.status().as_u16(), 400 | 413 | 422);
                 let reason = kit::http_client::failure(answer).await;

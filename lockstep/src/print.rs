@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write as _};
 
 use artifact::{
-    ApiOverview, ArtifactResult, DeploymentState, Finding, GatewayStatus, Instruction, Outcome,
-    Overview, PublishReport, RemoveReport, Severity,
+    ApiOverview, ArtifactResult, DeploymentState, Finding, GatewayOverview, GatewayStatus,
+    Instruction, Outcome, Overview, PublishReport, RemoveReport, Severity,
 };
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -262,10 +262,7 @@ pub fn overview(overview: &Overview) {
     let mut rows = table(vec!["gateway", "status", "labels", "serves at"]);
     for gateway in &overview.gateways {
         let labels: Vec<&str> = gateway.labels.iter().map(artifact::Label::as_str).collect();
-        let status = match gateway.status {
-            GatewayStatus::Online => "online",
-            GatewayStatus::Offline => "OFFLINE",
-        };
+        let status = status(gateway);
         rows.add_row(vec![
             gateway.gateway_id.as_str(),
             status,
@@ -274,10 +271,34 @@ pub fn overview(overview: &Overview) {
         ]);
     }
     say!("{rows}");
+    conflicts(&overview.gateways);
     let missing = |api| missing(api, &overview.gateways);
     for missing in overview.apis.iter().flat_map(missing) {
         let gateway = missing.gateway.as_deref().unwrap_or("(no gateway)");
         say!("{gateway}: {}: {}", missing.api, missing.reason);
+    }
+}
+
+/// How a gateway is.
+fn status(gateway: &GatewayOverview) -> &'static str {
+    match gateway.status {
+        _ if gateway.other.is_some() => "CONFLICT",
+        GatewayStatus::Online => "online",
+        GatewayStatus::Offline => "OFFLINE",
+    }
+}
+
+/// Ids that two processes have.
+fn conflicts<'a>(gateways: impl IntoIterator<Item = &'a GatewayOverview>) {
+    for gateway in gateways {
+        if let Some(other) = &gateway.other {
+            say!(
+                "{}: a second process has this id: {}; what it runs is not known. Give each gateway its \
+                 own ([gateway] id).",
+                shown(&gateway.gateway_id),
+                shown(&other.urls.join(" "))
+            );
+        }
     }
 }
 

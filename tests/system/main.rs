@@ -17,6 +17,7 @@ mod data_api;
 mod dependencies;
 mod direct;
 mod event_paths;
+mod faults;
 mod file_system;
 mod gateway_rest;
 mod kit_of_tests;

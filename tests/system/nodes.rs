@@ -2,6 +2,8 @@
 //! a broker.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use kit::access::development;
 use tempfile::TempDir;
@@ -285,8 +287,15 @@ async fn start_saver(conf: &Path) -> Running {
     saver
 }
 
-/// A port that nobody listens on now.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+/// A port that nobody listens on now, below those that the system chooses from: while the program
+/// that has it is dead, no connection of another one comes to have it.
+pub fn free_port() -> u16 {
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    let next = NEXT.get_or_init(|| AtomicU16::new(uuid::Uuid::new_v4().as_fields().1));
+    loop {
+        let port = 10_000 + next.fetch_add(1, Ordering::Relaxed) % 22_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

@@ -3,14 +3,16 @@
 //! The only process besides the saver that knows the database. `growth` notices that label logs
 //! have grown, `logs` has them in memory and `blobs` the artifacts, `chunks` are made of both, `label_log` sends
 //! them as Lockstep's stream and `synapse_artifacts` as API Manager's resources; `registry` hears from
-//! gateways, `truth` tells what they run; `http` and `operator` put all of it on the wire,
+//! gateways, `batch` decides what counts of it, `instances` knows which process speaks for one, `truth` tells what they run; `http` and `operator` put all of it on the wire,
 //! `measure` counts.
 
+mod batch;
 mod blobs;
 mod chunks;
 mod encoding;
 mod growth;
 mod http;
+mod instances;
 mod label_log;
 mod logs;
 mod measure;
@@ -101,7 +103,7 @@ impl TrafficManager {
             blobs: Blobs::new(store.clone(), tm.artifact_cache_size),
             chunks: Chunks::new(),
             readers: Arc::new(Semaphore::new(tm.max_readers)),
-            registry: Registry::new(store.clone()),
+            registry: Registry::new(store.clone(), expiry),
             presence: Presence::new(expiry),
             store,
             settings: Arc::new(Settings {

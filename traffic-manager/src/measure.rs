@@ -38,6 +38,8 @@ pub(crate) async fn state(manager: &TrafficManager) {
     let online = live().count();
     gauge!("lockstep_gateways", "status" => "online").set(online as f64);
     gauge!("lockstep_gateways", "status" => "offline").set((gateways.len() - online) as f64);
+    let conflicts = gateways.iter().filter(|gateway| gateway.conflict).count();
+    gauge!("lockstep_gateway_conflicts").set(conflicts as f64);
     for (label, seq) in &seqs {
         let carriers = live().filter(|gateway| gateway.row.labels.contains(label));
         let applied = carriers.map(|gateway| gateway.row.applied.get(label).copied().unwrap_or(0));

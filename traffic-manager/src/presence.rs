@@ -9,6 +9,8 @@ use store::{GatewayRow, Store, StoreError};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::instances;
+
 /// All gateways as they last described themselves to any instance. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Presence {
@@ -32,6 +34,8 @@ struct Looks {
 pub(crate) struct Seen {
     pub(crate) row: GatewayRow,
     pub(crate) online: bool,
+    /// A second process has its id.
+    pub(crate) conflict: bool,
 }
 
 impl Presence {
@@ -79,6 +83,19 @@ impl Presence {
             let before = known.get(gateway_id).map(|seen| seen.online);
             let excused = now < looks.grace && before == Some(true);
             let online = silent_ms <= self.expiry || excused;
+            let conflict = instances::other(&row, now, self.expiry);
+            let conflicted = known.get(gateway_id).is_some_and(|seen| seen.conflict);
+            match (conflicted, &conflict) {
+                (false, Some(other)) => tracing::error!(
+                    gateway_id,
+                    urls = ?row.urls,
+                    other = ?other.urls,
+                    "TWO GATEWAYS HAVE ONE ID: what the other one runs is not known; \
+                     give each one its own ([gateway] id)"
+                ),
+                (true, None) => tracing::info!(gateway_id, "one gateway has this id again"),
+                _ => {}
+            }
             match (before, online) {
                 (Some(true) | None, false) => {
                     tracing::warn!(gateway_id, silent_ms, "gateway offline: no heartbeat");
@@ -86,7 +103,14 @@ impl Presence {
                 (Some(false), true) => tracing::info!(gateway_id, "gateway online again"),
                 _ => {}
             }
-            found.insert(gateway_id.to_owned(), Seen { row, online });
+            found.insert(
+                gateway_id.to_owned(),
+                Seen {
+                    row,
+                    online,
+                    conflict: conflict.is_some(),
+                },
+            );
         }
         *known = found;
         Ok(())

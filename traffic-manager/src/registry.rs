@@ -1,16 +1,20 @@
 //! Gateways that speak up: registration, heartbeats, deployment status.
 //!
 //! Notices that come in together are written together: a thousand gateways that start at once cost
-//! few transactions. Each is answered when what it said is committed.
+//! few transactions. Each is answered when what it said is committed. What counts of it `batch` decides.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use artifact::{
-    DeploymentAction, DeploymentNotice, DeploymentNotices, DeploymentState, Digest, GatewayNotice,
-    GatewayNoticeReply, NoticeKind, NoticesReply,
+    CONFLICT, DeploymentAction, DeploymentNotice, DeploymentNotices, DeploymentState, Digest,
+    GatewayNotice, GatewayNoticeReply, NoticeKind, NoticesReply, UNREGISTERED,
 };
-use store::{DeploymentRow, GatewayRow, Said, Store, StoreError};
+use store::{DeploymentRow, GatewayRow, Store, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::batch::{Batch, Notice};
+use crate::instances::{self, Standing};
 
 /// Notices that wait to be written at most; who comes then is told to come again.
 const WAITING: usize = 4096;
@@ -40,20 +44,15 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 struct Waiting {
     notice: Notice,
-    written: oneshot::Sender<Result<(), RegistryError>>,
-}
-
-#[derive(Debug)]
-enum Notice {
-    Gateway(NoticeKind, GatewayRow),
-    Deployments(Vec<DeploymentRow>),
+    written: oneshot::Sender<Result<Standing, RegistryError>>,
 }
 
 impl Registry {
-    pub(crate) fn new(store: Store) -> Self {
+    /// `expiry` is how long a gateway may be silent, milliseconds.
+    pub(crate) fn new(store: Store, expiry: i64) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING);
         let written = watch::Sender::new(());
-        tokio::spawn(write(store, waiting, written.clone()));
+        tokio::spawn(write(store, expiry, waiting, written.clone()));
         Self { queue, written }
     }
 
@@ -73,19 +72,19 @@ impl Registry {
         notice: GatewayNotice,
         now: i64,
     ) -> Result<GatewayNoticeReply, RegistryError> {
-        let status = match notice.payload_type {
-            NoticeKind::Register => "REGISTERED",
-            NoticeKind::Heartbeat => "ACKNOWLEDGED",
-            NoticeKind::Deregister => "DEREGISTERED",
+        let (kind, gateway_id) = (notice.payload_type, notice.gateway_id.clone());
+        let notice = Notice::Gateway(kind, gateway_row(notice, now));
+        let status = match (kind, self.put(notice).await?) {
+            (NoticeKind::Register, _) => "REGISTERED",
+            (NoticeKind::Deregister, _) => "DEREGISTERED",
+            (NoticeKind::Heartbeat, Standing::Speaks) => "ACKNOWLEDGED",
+            (NoticeKind::Heartbeat, Standing::Unregistered) => UNREGISTERED,
+            (NoticeKind::Heartbeat, Standing::Conflict) => CONFLICT,
         };
-        let reply = GatewayNoticeReply {
+        Ok(GatewayNoticeReply {
             status: status.to_owned(),
-            gateway_id: notice.gateway_id.clone(),
-        };
-        let kind = notice.payload_type;
-        self.put(Notice::Gateway(kind, gateway_row(notice, now)))
-            .await?;
-        Ok(reply)
+            gateway_id,
+        })
     }
 
     /// Records what gateways did. Notices that name no revision of Lockstep's say nothing about
@@ -95,9 +94,10 @@ impl Registry {
         notices: &DeploymentNotices,
     ) -> Result<NoticesReply, RegistryError> {
         let rows: Vec<DeploymentRow> = notices.list.iter().filter_map(deployment_row).collect();
-        let dropped = rows.is_empty() && !notices.list.is_empty();
+        let mut dropped = rows.is_empty() && !notices.list.is_empty();
         if !rows.is_empty() {
-            self.put(Notice::Deployments(rows)).await?;
+            let notice = Notice::Deployments(notices.instance.clone(), rows);
+            dropped = self.put(notice).await? != Standing::Speaks;
         }
         let status = if dropped { "DROPPED" } else { "RECEIVED" };
         Ok(NoticesReply {
@@ -105,7 +105,7 @@ impl Registry {
         })
     }
 
-    async fn put(&self, notice: Notice) -> Result<(), RegistryError> {
+    async fn put(&self, notice: Notice) -> Result<Standing, RegistryError> {
         let (written, answer) = oneshot::channel();
         let waiting = Waiting { notice, written };
         let put = self.queue.try_send(waiting);
@@ -115,56 +115,77 @@ impl Registry {
 }
 
 /// Writes what waits, again and again.
-async fn write(store: Store, mut waiting: mpsc::Receiver<Waiting>, told: watch::Sender<()>) {
+async fn write(
+    store: Store,
+    expiry: i64,
+    mut waiting: mpsc::Receiver<Waiting>,
+    told: watch::Sender<()>,
+) {
     while let Some(first) = waiting.recv().await {
-        let mut said = Said::default();
-        let mut answers = Vec::new();
+        let mut notices = Vec::new();
+        let mut rows = 0;
         let mut next = Some(first);
-        while let Some(Waiting { notice, written }) = next {
+        while let Some(waits) = next {
             // Who has gone away says it again, perhaps to another instance, which must count.
-            if !written.is_closed() {
-                add(&mut said, notice);
-                answers.push(written);
+            if !waits.written.is_closed() {
+                rows += waits.notice.rows();
+                notices.push(waits);
             }
-            let rows = said.started.len() + said.seen.len() + said.deployments.len();
             next = if rows < TOGETHER {
                 waiting.try_recv().ok()
             } else {
                 None
             };
         }
-        let result = store.record(&said).await;
+        let result = write_together(&store, expiry, &mut notices).await;
         if let Err(error) = &result {
-            tracing::warn!(%error, notices = answers.len(), "what gateways said cannot be written");
+            tracing::warn!(%error, notices = notices.len(), "what gateways said cannot be written");
         }
         told.send_replace(());
-        let result = result.map_err(|error| RegistryError::Store(Arc::new(error)));
-        for answer in answers {
-            let _ = answer.send(result.clone());
-        }
-    }
-}
-
-/// Adds a notice to what was said before it: one that starts or ends has not said anything before.
-fn add(said: &mut Said, notice: Notice) {
-    match notice {
-        Notice::Deployments(rows) => said.deployments.extend(rows),
-        Notice::Gateway(NoticeKind::Heartbeat, row) => said.seen.push(row),
-        Notice::Gateway(kind, row) => {
-            let id = &row.gateway_id;
-            said.deployments.retain(|row| row.gateway_id != *id);
-            said.seen.retain(|row| row.gateway_id != *id);
-            said.started.retain(|row| row.gateway_id != *id);
-            if kind == NoticeKind::Register {
-                said.started.push(row);
-            } else {
-                said.ended.push(row.gateway_id);
+        match result {
+            Ok(standings) => {
+                for (waits, standing) in notices.into_iter().zip(standings) {
+                    let _ = waits.written.send(Ok(standing));
+                }
+            }
+            Err(error) => {
+                let error = RegistryError::Store(Arc::new(error));
+                for waits in notices {
+                    let _ = waits.written.send(Err(error.clone()));
+                }
             }
         }
     }
 }
 
-fn gateway_row(notice: GatewayNotice, now: i64) -> GatewayRow {
+/// Writes notices, which are taken, and tells how those who said them stand.
+async fn write_together(
+    store: &Store,
+    expiry: i64,
+    notices: &mut [Waiting],
+) -> Result<Vec<Standing>, StoreError> {
+    let ids: BTreeSet<&str> = notices
+        .iter()
+        .flat_map(|waits| waits.notice.ids())
+        .collect();
+    let ids: Vec<&str> = ids.into_iter().collect();
+    let known = if ids.is_empty() {
+        Vec::new()
+    } else {
+        store.gateways_of(&ids).await?
+    };
+    let mut batch = Batch::new(known, kit::clock::now_ms(), expiry);
+    let nothing = || Notice::Deployments(None, Vec::new());
+    let standings = notices
+        .iter_mut()
+        .map(|waits| batch.add(std::mem::replace(&mut waits.notice, nothing())))
+        .collect();
+    store.record(&batch.said).await?;
+    Ok(standings)
+}
+
+pub(crate) fn gateway_row(mut notice: GatewayNotice, now: i64) -> GatewayRow {
+    instances::without_note(&mut notice.gateway_properties);
     GatewayRow {
         gateway_id: notice.gateway_id,
         labels: notice.environment_labels,
@@ -178,7 +199,7 @@ fn gateway_row(notice: GatewayNotice, now: i64) -> GatewayRow {
 }
 
 /// `None` for a revision that is not named by its digest: another kind of gateway's.
-fn deployment_row(notice: &DeploymentNotice) -> Option<DeploymentRow> {
+pub(crate) fn deployment_row(notice: &DeploymentNotice) -> Option<DeploymentRow> {
     let state = match (notice.deployment_status.as_str(), notice.action) {
         ("SUCCESS", _) if notice.overridden => DeploymentState::Overridden,
         ("SUCCESS", DeploymentAction::Deploy) => DeploymentState::Deployed,
@@ -209,51 +230,6 @@ fn deployment_row(notice: &DeploymentNotice) -> Option<DeploymentRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn gateway(id: &str, kind: NoticeKind) -> Notice {
-        let notice = serde_json::json!({
-            "payloadType": kind, "gatewayId": id, "environmentLabels": ["L1"], "timeStamp": 1,
-        });
-        Notice::Gateway(
-            kind,
-            gateway_row(serde_json::from_value(notice).unwrap(), 5),
-        )
-    }
-
-    fn deployments(id: &str) -> Notice {
-        let notice = serde_json::json!({
-            "gatewayId": id, "apiId": "u", "tenantDomain": "carbon.super",
-            "deploymentStatus": "SUCCESS", "action": "DEPLOY", "timeStamp": 1, "revision": 1,
-            "revisionId": Digest::of(b"x"),
-        });
-        let notice: DeploymentNotice = serde_json::from_value(notice).unwrap();
-        Notice::Deployments(vec![deployment_row(&notice).unwrap()])
-    }
-
-    #[test]
-    fn what_a_gateway_said_before_it_started_or_ended_counts_no_more() {
-        use NoticeKind::{Deregister, Heartbeat, Register};
-        let mut said = Said::default();
-        for notice in [
-            gateway("a", Register),
-            deployments("a"),
-            gateway("b", Register),
-            deployments("b"),
-            gateway("a", Heartbeat),
-            gateway("a", Deregister),
-            gateway("b", Register),
-            gateway("c", Heartbeat),
-        ] {
-            add(&mut said, notice);
-        }
-        let ids = |rows: &[GatewayRow]| -> Vec<String> {
-            rows.iter().map(|row| row.gateway_id.clone()).collect()
-        };
-        assert_eq!(said.ended, ["a"]);
-        assert_eq!(ids(&said.started), ["b"]);
-        assert_eq!(ids(&said.seen), ["c"]);
-        assert!(said.deployments.is_empty());
-    }
 
     #[test]
     fn a_notice_in_the_shape_of_api_manager_is_read() {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::instances;
 use artifact::{
     ApiOverview, DeploymentState, DeploymentStatus, GatewayOverview, GatewayStatus, Instruction,
     Label, Overview,
@@ -59,7 +60,7 @@ pub fn overview(rows: &Snapshot, now: i64, expiry: i64) -> Overview {
     Overview {
         gateways: gateways
             .iter()
-            .map(|row| gateway(row, online(row)))
+            .map(|row| gateway(row, now, expiry))
             .collect(),
         apis: apis.iter().map(overview_of).collect(),
     }
@@ -70,18 +71,19 @@ pub(crate) fn online(gateway: &GatewayRow, now: i64, expiry: i64) -> bool {
     now - gateway.last_seen <= expiry
 }
 
-pub(crate) fn gateway(row: &GatewayRow, online: bool) -> GatewayOverview {
+pub(crate) fn gateway(row: &GatewayRow, now: i64, expiry: i64) -> GatewayOverview {
     GatewayOverview {
         gateway_id: row.gateway_id.clone(),
         labels: row.labels.clone(),
         urls: row.urls.clone(),
-        status: if online {
+        status: if online(row, now, expiry) {
             GatewayStatus::Online
         } else {
             GatewayStatus::Offline
         },
         registered: row.registered,
         last_seen: row.last_seen,
+        other: instances::other(row, now, expiry),
     }
 }
 

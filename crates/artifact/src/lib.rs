@@ -30,7 +30,7 @@ pub use publish::{
     SavedTo, Severity,
 };
 pub use status::{
-    ApiOverview, DeploymentAction, DeploymentNotice, DeploymentNotices, DeploymentState,
-    DeploymentStatus, GatewayNotice, GatewayNoticeReply, GatewayOverview, GatewayStatus,
-    NoticeKind, NoticesReply, Overview,
+    ApiOverview, CONFLICT, DeploymentAction, DeploymentNotice, DeploymentNotices, DeploymentState,
+    DeploymentStatus, GatewayNotice, GatewayNoticeReply, GatewayOverview, GatewayStatus, INSTANCE,
+    NoticeKind, NoticesReply, OtherInstance, Overview, UNREGISTERED,
 };

@@ -43,7 +43,12 @@ pub enum NoticeKind {
     Deregister,
 }
 
-/// Answer to a [`GatewayNotice`]: `REGISTERED`, `ACKNOWLEDGED` or `DEREGISTERED`.
+/// The member of a gateway's properties that names its process, anew at each start, so that two
+/// gateways with one id are told apart.
+pub const INSTANCE: &str = "instance";
+
+/// Answer to a [`GatewayNotice`]: `REGISTERED`, `ACKNOWLEDGED` or `DEREGISTERED`; [`UNREGISTERED`]
+/// or [`CONFLICT`] to a gateway that names its instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayNoticeReply {
@@ -51,10 +56,18 @@ pub struct GatewayNoticeReply {
     pub gateway_id: String,
 }
 
+/// What the gateway said is not known any more: it has to register and to say everything again.
+pub const UNREGISTERED: &str = "UNREGISTERED";
+/// Another process has the gateway's id and is believed; what this one says is not kept.
+pub const CONFLICT: &str = "CONFLICT";
+
 /// Body of `POST /internal/data/v1/notify-api-deployment-status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentNotices {
     pub count: usize,
+    /// The process that says so, as in its [`INSTANCE`]; Lockstep's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
     pub list: Vec<DeploymentNotice>,
 }
 
@@ -208,6 +221,21 @@ pub struct GatewayOverview {
     pub urls: Vec<String>,
     pub status: GatewayStatus,
     pub registered: i64,
+    pub last_seen: i64,
+    /// A second process that has the id and lives. What it runs is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<OtherInstance>,
+}
+
+/// A process with the id of a gateway that another process speaks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OtherInstance {
+    pub instance: String,
+    /// Where clients reach it.
+    pub urls: Vec<String>,
+    /// Its last heartbeat, milliseconds since the epoch.
     pub last_seen: i64,
 }
 

@@ -11,6 +11,11 @@ use crate::credentials::{Authorization, Credentials};
 use crate::problem::Problem;
 use crate::tls::{self, TlsError};
 
+/// A connection is asked so often whether it still lives …
+const ASKED: Duration = Duration::from_secs(10);
+/// … and given up when it has not answered by then.
+const ANSWERS: Duration = Duration::from_secs(10);
+
 /// Why a client cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -42,11 +47,16 @@ impl Trust {
 }
 
 /// A client for our own interfaces, which shows `credentials` with each request. Connecting is bounded; whole requests are bounded by the
-/// caller, because a watch stream stays open. No proxy, no redirects: our interfaces know neither.
+/// caller, because a watch stream stays open. A connection that something in between has forgotten is
+/// given up, or all further requests would be sent on it. No proxy, no redirects: our interfaces know
+/// neither.
 pub fn client(trust: &Trust, credentials: &Credentials) -> Result<reqwest::Client, ClientError> {
     tls::install_provider();
     let builder = reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
+        .http2_keep_alive_interval(ASKED)
+        .http2_keep_alive_timeout(ANSWERS)
+        .http2_keep_alive_while_idle(true)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .user_agent(concat!("lockstep/", env!("CARGO_PKG_VERSION")));

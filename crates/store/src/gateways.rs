@@ -102,6 +102,17 @@ impl Store {
         self.within(work).await
     }
 
+    /// The gateways with these ids, as far as they are known.
+    pub async fn gateways_of(&self, ids: &[&str]) -> Result<Vec<GatewayRow>, StoreError> {
+        let work = async {
+            let mut tx = self.begin_read().await?;
+            let rows = tx.fetch_in(sql::GATEWAYS_THESE, &[], ids).await?;
+            tx.commit().await?;
+            rows.iter().map(gateway).collect()
+        };
+        self.within(work).await
+    }
+
     /// All gateways, by their ids.
     pub async fn gateways(&self) -> Result<Vec<GatewayRow>, StoreError> {
         let work = async {
@@ -165,22 +176,23 @@ fn deployment_rows(rows: &[DeploymentRow]) -> Vec<Vec<Arg<'_>>> {
 }
 
 pub(crate) async fn gateways(tx: &mut Tx) -> Result<Vec<GatewayRow>, StoreError> {
-    let json = |error: serde_json::Error| StoreError::bad_row(TABLE, error.to_string());
     let rows = tx.fetch(sql::GATEWAYS, &[]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(GatewayRow {
-                gateway_id: row.try_get(0)?,
-                labels: serde_json::from_str(row.try_get(1)?).map_err(json)?,
-                urls: serde_json::from_str(row.try_get(2)?).map_err(json)?,
-                tenants: serde_json::from_str(row.try_get(3)?).map_err(json)?,
-                properties: serde_json::from_str(row.try_get(4)?).map_err(json)?,
-                applied: serde_json::from_str(row.try_get(5)?).map_err(json)?,
-                registered: row.try_get(6)?,
-                last_seen: row.try_get(7)?,
-            })
-        })
-        .collect()
+    rows.iter().map(gateway).collect()
+}
+
+/// A row of [`sql::GATEWAYS`].
+fn gateway(row: &AnyRow) -> Result<GatewayRow, StoreError> {
+    let json = |error: serde_json::Error| StoreError::bad_row(TABLE, error.to_string());
+    Ok(GatewayRow {
+        gateway_id: row.try_get(0)?,
+        labels: serde_json::from_str(row.try_get(1)?).map_err(json)?,
+        urls: serde_json::from_str(row.try_get(2)?).map_err(json)?,
+        tenants: serde_json::from_str(row.try_get(3)?).map_err(json)?,
+        properties: serde_json::from_str(row.try_get(4)?).map_err(json)?,
+        applied: serde_json::from_str(row.try_get(5)?).map_err(json)?,
+        registered: row.try_get(6)?,
+        last_seen: row.try_get(7)?,
+    })
 }
 
 /// A row of [`sql::DEPLOYMENTS_OF`].

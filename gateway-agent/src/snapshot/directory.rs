@@ -67,7 +67,11 @@ impl Directory {
             .recursive(true)
             .mode(0o700)
             .create(&self.0)?;
-        // One that was there may be open to others.
+        // One that was there may be open to others. One that is right may be on a disk that cannot be
+        // written.
+        if fs::metadata(&self.0)?.permissions().mode() & 0o777 == 0o700 {
+            return Ok(());
+        }
         fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700))
     }
 

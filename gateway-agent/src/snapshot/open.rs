@@ -111,8 +111,11 @@ fn newest(settings: &Settings, sealer: &Arc<Sealer>) -> Option<(State, Option<St
         Err(error) => {
             let shown = current.display();
             tracing::warn!(file = %shown, %error, "the snapshot is read only");
-            if let Ok(state) = whole_of(&settings.owner, || Store::look(&current, sealer)) {
-                return Some((state, None));
+            let look = || Store::look(&current, sealer);
+            let copy = |_| Store::look_at_copy(&current, sealer);
+            match whole_of(&settings.owner, || look().or_else(copy)) {
+                Ok(state) => return Some((state, None)),
+                Err(error) => tracing::warn!(file = %shown, %error, "the snapshot cannot be read"),
             }
         }
     }

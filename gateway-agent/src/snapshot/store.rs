@@ -8,9 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use redb::backends::InMemoryBackend;
 use redb::{
     Builder, ConcurrencyMode, Database, DatabaseError, ReadTransaction, ReadableDatabase,
-    ReadableTable, TableDefinition,
+    ReadableTable, StorageBackend, TableDefinition,
 };
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +105,32 @@ impl Store {
     pub fn look(file: &Path, sealer: &Sealer) -> Result<(Owner, i64, State), SnapshotError> {
         guarded(|| {
             let database = builder().open_read_only(file)?;
+            let read = database.begin_read()?;
+            let (about, _, state) = read_all(&read, sealer)?;
+            Ok((about.owner, about.time, state))
+        })
+    }
+
+    /// As [`Store::look`] at a store that no program has open: what a program that was killed has left
+    /// in disorder is put in order in memory, for the file cannot be written.
+    ///
+    /// # Errors
+    /// When it cannot be used or read.
+    pub fn look_at_copy(
+        file: &Path,
+        sealer: &Sealer,
+    ) -> Result<(Owner, i64, State), SnapshotError> {
+        let bytes = std::fs::read(file)?;
+        guarded(|| {
+            let copy = InMemoryBackend::new();
+            copy.set_len(bytes.len() as u64)?;
+            copy.write(0, &bytes)?;
+            drop(bytes);
+            let database = builder()
+                // Memory knows no locks.
+                .set_concurrency_mode(ConcurrencyMode::ExclusiveWriter)
+                .set_check_integrity_on_open(true)
+                .create_with_backend(copy)?;
             let read = database.begin_read()?;
             let (about, _, state) = read_all(&read, sealer)?;
             Ok((about.owner, about.time, state))

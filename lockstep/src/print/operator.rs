@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use artifact::{Explanation, GatewayDetail, GatewayStatus, Rollout};
+use artifact::{Explanation, GatewayDetail, Rollout};
 
-use super::{shown, table};
+use super::{conflicts, shown, status, table};
 
 /// The conclusion, then the steps that lead to it. `now` is in milliseconds since the epoch.
 pub fn explanation(explanation: &Explanation, now: i64) {
@@ -71,10 +71,7 @@ pub fn gateways(gateways: &[GatewayDetail], now: i64) {
         let behind: u64 = gateway.behind.values().sum();
         rows.add_row(vec![
             shown(&overview.gateway_id),
-            match overview.status {
-                GatewayStatus::Online => "online".to_owned(),
-                GatewayStatus::Offline => "OFFLINE".to_owned(),
-            },
+            status(overview).to_owned(),
             ago(overview.last_seen, now),
             labels.join(", "),
             behind.to_string(),
@@ -82,6 +79,7 @@ pub fn gateways(gateways: &[GatewayDetail], now: i64) {
         ]);
     }
     say!("{rows}");
+    conflicts(gateways.iter().map(|gateway| &gateway.overview));
     if gateways.is_empty() {
         say!("no gateway is registered");
     }

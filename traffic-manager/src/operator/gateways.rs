@@ -13,7 +13,7 @@ use super::{Manager, gateway_not_found};
 use crate::http::problem;
 use crate::parameters::Parameters;
 use crate::permissions::{readable_gateways, tenants};
-use crate::{TrafficManager, truth};
+use crate::{TrafficManager, instances, truth};
 
 /// Gateways that have registered, by their ids.
 ///
@@ -176,8 +176,9 @@ fn online(manager: &TrafficManager, row: &GatewayRow) -> bool {
     truth::online(row, kit::clock::now_ms(), manager.settings.expiry)
 }
 
-fn detail(manager: &TrafficManager, row: GatewayRow) -> GatewayDetail {
-    let overview = truth::gateway(&row, online(manager, &row));
+fn detail(manager: &TrafficManager, mut row: GatewayRow) -> GatewayDetail {
+    let overview = truth::gateway(&row, kit::clock::now_ms(), manager.settings.expiry);
+    instances::without_note(&mut row.properties);
     let behind = row.labels.iter().map(|label| {
         let applied = row.applied.get(label).copied().unwrap_or(0);
         let behind = manager.logs.seq(label).saturating_sub(applied);

@@ -147,6 +147,7 @@ pub(super) mod tests {
             status: GatewayStatus::Online,
             registered: 0,
             last_seen: 0,
+            other: None,
         }
     }
 
