@@ -23,6 +23,7 @@ use crate::overrides::folder::{FileStatus, Folder};
 use crate::patience::Patience;
 use crate::pull::{Question, Source};
 use crate::reconciliation::Reconciliation;
+use crate::sidecar::{Said, Sidecar};
 use crate::snapshot::ledger::Ledger;
 use crate::snapshot::state::State;
 use crate::sync_core::{Core, Input, Millis, Output, Progress, Routed, Trouble};
@@ -44,6 +45,8 @@ pub(crate) struct Driver {
     pub dc: String,
     pub routes: Routes,
     pub notices: mpsc::UnboundedSender<DeploymentNotice>,
+    /// Where another server serves what is deployed.
+    pub sidecar: Option<Sidecar>,
     pub progress: watch::Sender<Progress>,
     pub applied: Applied,
     pub patience: Patience,
@@ -226,16 +229,23 @@ impl Driver {
                     async move { Input::Compiled(compile_all(entries, &overrides).await) };
                 work.compiling.spawn(compiled);
             }
-            Output::Swap => self.routes.store(Arc::new(self.core.set().route_table())),
+            Output::Swap => match &self.sidecar {
+                None => self.routes.store(Arc::new(self.core.set().route_table())),
+                Some(_) => self.tell_set(),
+            },
             Output::Report(notice) => {
                 // They rise, whatever the clock does: the newest counts.
                 let time_stamp = kit::clock::now_ms().max(self.last_report + 1);
                 self.last_report = time_stamp;
-                // The reporter ends after the driver.
-                let _ = self.notices.send(DeploymentNotice {
+                let notice = DeploymentNotice {
                     time_stamp,
                     ..notice
-                });
+                };
+                // Those who listen end after the driver.
+                let _ = match &self.sidecar {
+                    None => self.notices.send(notice).is_ok(),
+                    Some(sidecar) => sidecar.send(Said::Report(notice)).is_ok(),
+                };
             }
             Output::Record(record) => {
                 if let Some(ledger) = &mut self.ledger {
@@ -243,7 +253,11 @@ impl Driver {
                 }
             }
             Output::Progress(progress) => {
-                self.progress.send_replace(progress);
+                let complete = progress.missing.is_empty();
+                let before = self.progress.send_replace(progress);
+                if complete && !before.missing.is_empty() {
+                    self.tell_set();
+                }
             }
             Output::Applied { label, seq } => self.applied.reached(&label, seq),
             Output::Undeployed { command, known } => {
@@ -261,6 +275,16 @@ impl Driver {
             }
             Output::Trouble { label, trouble } => self.trouble(&label, &trouble),
             Output::Compared { label, outcome } => self.reconciliation.tell(&label, &outcome),
+        }
+    }
+
+    /// Tells the one who writes another server's directory what is deployed now.
+    fn tell_set(&self) {
+        if let Some(sidecar) = &self.sidecar {
+            let deployed = self.core.set().iter().cloned().collect();
+            let complete = self.core.standings().missing().is_empty();
+            // It ends after the driver.
+            let _ = sidecar.send(Said::Set { deployed, complete });
         }
     }
 

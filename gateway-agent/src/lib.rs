@@ -3,7 +3,8 @@
 //! The files stand in the order of the flow: `hints` are what events say, `sync_core` decides
 //! what to pull, apply and repair, `driver` does that: `pull` asks the traffic manager, `compile`
 //! makes plans, `snapshot` keeps what has been applied on disk, `report` tells the traffic manager,
-//! `data_plane` serves clients. `management` takes what operators say on the gateway itself as
+//! `data_plane` serves clients, or `sidecar` writes the directory of
+//! another server that does. `management` takes what operators say on the gateway itself as
 //! `commands`. No database here: a gateway lives without one.
 
 mod applied;
@@ -20,6 +21,7 @@ pub mod patience;
 mod pull;
 pub mod reconciliation;
 pub mod report;
+mod sidecar;
 pub mod snapshot;
 pub mod sync_core;
 
@@ -44,7 +46,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use applied::Applied;
-use data_plane::{BackEndPolicy, BackEnds, Gateway};
+use data_plane::{Addresses, BackEndPolicy, BackEnds, Gateway};
 use driver::{Driver, no_routes};
 use management::Health;
 use overrides::folder::Folder;
@@ -62,8 +64,8 @@ use sync_core::{Core, Guard, Progress, Waits};
 pub struct Agent {
     pub id: String,
     pub labels: Vec<Label>,
-    pub http: SocketAddr,
-    pub https: SocketAddr,
+    /// Where it serves clients; `None` where another server does that.
+    pub addresses: Option<Addresses>,
     pub management: SocketAddr,
     pub progress: watch::Receiver<Progress>,
     shutdown: CancellationToken,
@@ -88,12 +90,17 @@ impl Agent {
     ) -> anyhow::Result<Self> {
         let sync = &config.apim.sync_runtime_artifacts.gateway;
         let labels = labels(&sync.gateway_labels)?;
-        let listeners = data_plane::bind(config)?;
+        let listeners = match serves(config) {
+            true => Some(data_plane::bind(config)?),
+            false => None,
+        };
         // First of all: on a new machine this makes the certificate that the rest refers to.
         let identity = kit::server::management_identity(config)?;
-        let http = listeners.http.local_addr()?;
-        let https = listeners.https.local_addr()?;
-        let id = gateway_id(config, http);
+        let addresses = match &listeners {
+            Some(listeners) => Some(listeners.addresses()?),
+            None => None,
+        };
+        let id = gateway_id(config, addresses.map(|it| it.http));
         let client = kit::http_client::client(&trust(config), &Credentials::of_gateway(config)?)?;
         let traffic_manager = config.traffic_manager_url();
 
@@ -127,8 +134,8 @@ impl Agent {
             progress: progress.clone(),
             patience: patience.clone(),
             trace_header: config.gateway.trace_header,
-            http_port: http.port(),
-            https_port: https.port(),
+            http_port: addresses.map_or(0, |it| it.http.port()),
+            https_port: addresses.map_or(0, |it| it.https.port()),
             started: kit::clock::now_ms(),
             messages: Arc::default(),
         };
@@ -158,11 +165,13 @@ impl Agent {
 
         let mut serving = JoinSet::new();
         let token = shutdown.clone();
-        serving.spawn(async move {
-            data_plane::serve(listeners, gateway, tls, limits, token)
-                .await
-                .context("the data plane ended")
-        });
+        if let Some(listeners) = listeners {
+            serving.spawn(async move {
+                data_plane::serve(listeners, gateway, tls, limits, token)
+                    .await
+                    .context("the data plane ended")
+            });
+        }
         let token = shutdown.clone();
         serving.spawn(async move {
             management
@@ -171,6 +180,20 @@ impl Agent {
                 .context("the management interface ended")
         });
         let applied = Applied::default();
+        let sidecar = (!serves(config)).then(|| {
+            let (sidecar, said) = mpsc::unbounded_channel();
+            let writer = sidecar::Writer {
+                root: config.gateway.synapse_directory.clone(),
+                gateway_id: id.clone(),
+                guard: guard(config),
+                notices: notice_sender.clone(),
+            };
+            serving.spawn(async move {
+                writer.run(said).await;
+                Ok(())
+            });
+            sidecar
+        });
         let mut driver = Driver {
             core,
             source: Source {
@@ -185,6 +208,7 @@ impl Agent {
             applied: applied.clone(),
             patience,
             reconciliation: reconciliation.clone(),
+            sidecar,
             last_report: 0,
             folder: Folder::new(overrides_folder(config)),
             overriding,
@@ -208,7 +232,12 @@ impl Agent {
             traffic_manager,
             gateway_id: id.clone(),
             labels: labels.clone(),
-            urls: vec![format!("http://{http}"), format!("https://{https}")],
+            urls: addresses.map_or_else(Vec::new, |it| {
+                vec![
+                    format!("http://{}", it.http),
+                    format!("https://{}", it.https),
+                ]
+            }),
             applied,
             reconciliation,
             heartbeat: Duration::from_millis(notification.heartbeat.notify_interval.max(100)),
@@ -220,8 +249,7 @@ impl Agent {
         Ok(Self {
             id,
             labels,
-            http,
-            https,
+            addresses,
             management: management_address,
             progress,
             shutdown,
@@ -282,10 +310,18 @@ fn core_settings(config: &Config, id: &str, labels: &[Label]) -> sync_core::Sett
             event: Duration::from_millis(sync.event_waiting_time),
             reconcile: Duration::from_millis(sync.reconcile_interval.max(1000)),
         },
-        guard: Guard {
-            percent: sync.max_delete_percent,
-        },
+        guard: guard(config),
         seed: RandomState::new().hash_one(0_u8),
+    }
+}
+
+fn guard(config: &Config) -> Guard {
+    Guard {
+        percent: config
+            .apim
+            .sync_runtime_artifacts
+            .gateway
+            .max_delete_percent,
     }
 }
 
@@ -322,15 +358,22 @@ fn labels(names: &[String]) -> Result<Vec<Label>, ConfigError> {
     Ok(labels.into_iter().collect())
 }
 
-pub(crate) fn gateway_id(config: &Config, http: SocketAddr) -> String {
+/// Whether it serves clients itself.
+fn serves(config: &Config) -> bool {
+    config.gateway.deployer == "native"
+}
+
+/// The configured id, else the host's name and the port where clients come.
+pub(crate) fn gateway_id(config: &Config, http: Option<SocketAddr>) -> String {
+    let port = http.map_or(0, |http| http.port());
     if !config.gateway.id.is_empty() {
         return config.gateway.id.clone();
     }
     // Every host may be called localhost in its configuration; the kernel knows its name.
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match host.trim() {
-        "" => format!("{}:{}", config.server.hostname, http.port()),
-        host => format!("{host}:{}", http.port()),
+        "" => format!("{}:{port}", config.server.hostname),
+        host => format!("{host}:{port}"),
     }
 }
 

@@ -57,12 +57,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         access,
         shutdown,
     )?;
-    kit::process::announce(
-        "gateway-agent",
-        &format!(
-            "http://{}, https://{}, https://{} (management)",
-            agent.http, agent.https, agent.management
+    let management = format!("https://{} (management)", agent.management);
+    let addresses = match agent.addresses {
+        Some(addresses) => format!(
+            "http://{}, https://{}, {management}",
+            addresses.http, addresses.https
         ),
-    );
+        None => management,
+    };
+    kit::process::announce("gateway-agent", &addresses);
     agent.run().await
 }

@@ -29,6 +29,7 @@ mod overrides;
 mod processes;
 mod publish;
 mod serving;
+mod sidecar;
 mod snapshot;
 mod start_up;
 mod up;

@@ -202,9 +202,15 @@ impl Nodes {
             .split([' ', ','])
             .filter(|word| word.starts_with("http"))
             .collect();
+        // One that serves no clients has its management interface only.
+        let (http, management) = match urls[..] {
+            [http, _, management] => (http, management),
+            [management] => ("", management),
+            _ => panic!("{line}"),
+        };
         Gateway {
-            http: urls[0].to_owned(),
-            management: urls[2].to_owned(),
+            http: http.to_owned(),
+            management: management.to_owned(),
             running,
         }
     }

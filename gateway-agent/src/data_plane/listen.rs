@@ -29,6 +29,24 @@ pub struct Listeners {
     pub https: TcpListener,
 }
 
+/// Where a gateway serves clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    pub http: SocketAddr,
+    pub https: SocketAddr,
+}
+
+impl Listeners {
+    /// # Errors
+    /// Those of the operating system.
+    pub fn addresses(&self) -> std::io::Result<Addresses> {
+        Ok(Addresses {
+            http: self.http.local_addr()?,
+            https: self.https.local_addr()?,
+        })
+    }
+}
+
 /// Binds both listeners.
 ///
 /// # Errors

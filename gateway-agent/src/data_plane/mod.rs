@@ -10,5 +10,5 @@ mod listen;
 
 pub use back_end::{BackEndPolicy, BackEnds};
 pub use handle::Gateway;
+pub use listen::{Addresses, Listeners, bind};
 pub(crate) use listen::{Limits, serve};
-pub use listen::{Listeners, bind};

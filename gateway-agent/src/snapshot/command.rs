@@ -72,7 +72,7 @@ impl SnapshotArguments {
             }
             .into());
         }
-        let id = crate::gateway_id(config, http);
+        let id = crate::gateway_id(config, Some(http));
         let labels = crate::labels(&config.apim.sync_runtime_artifacts.gateway.gateway_labels)?;
         let settings = Settings::even_if_off(config, &id, &labels);
         match self.command {

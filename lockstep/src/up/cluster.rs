@@ -122,11 +122,14 @@ impl Cluster {
             let config = gateway_config(config, index, &management_url, &authority)?;
             let ends = parts.gateways_end.child_token();
             let agent = Agent::start(&config, policy, broker.as_ref(), access.clone(), ends)?;
+            let addresses = agent.addresses.context(
+                "`lockstep up` serves with its own gateways: [gateway] deployer must be native",
+            )?;
             cluster.gateways.push(Gateway {
                 id: agent.id.clone(),
                 label: label(index)?,
-                http: format!("http://localhost:{}", agent.http.port()),
-                https: format!("https://localhost:{}", agent.https.port()),
+                http: format!("http://localhost:{}", addresses.http.port()),
+                https: format!("https://localhost:{}", addresses.https.port()),
                 management: format!("https://localhost:{}", agent.management.port()),
                 progress: agent.progress.clone(),
             });

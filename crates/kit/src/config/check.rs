@@ -45,6 +45,7 @@ fn sections(config: &Config) -> Option<Rule> {
     let sync = &config.apim.sync_runtime_artifacts;
     let modes = ["sync", "async"];
     let limits = &config.management.limits;
+    let native = config.gateway.deployer == "native";
     let rules = [
         (
             SAVERS.contains(&sync.publisher.artifact_saver.as_str()),
@@ -80,6 +81,21 @@ fn sections(config: &Config) -> Option<Rule> {
             sync.gateway.max_delete_percent <= 100,
             "apim.sync_runtime_artifacts.gateway.max_delete_percent",
             "must be 0 to 100",
+        ),
+        (
+            ["native", "synapse-directory"].contains(&config.gateway.deployer.as_str()),
+            "gateway.deployer",
+            "unknown deployer; known: native, synapse-directory",
+        ),
+        (
+            native || !config.gateway.synapse_directory.as_os_str().is_empty(),
+            "gateway.synapse_directory",
+            "must be given with deployer = \"synapse-directory\"",
+        ),
+        (
+            native || !config.gateway.id.is_empty(),
+            "gateway.id",
+            "must be given with deployer = \"synapse-directory\": there is no port to name it by",
         ),
         (
             config.gateway.security.mode == "off",

@@ -300,6 +300,10 @@ pub struct PoolOptions {
 pub struct Gateway {
     pub id: String,
     pub management_port: u16,
+    /// `native` or `synapse-directory`.
+    pub deployer: String,
+    /// Of `synapse-directory`: the server's `repository/deployment/server`.
+    pub synapse_directory: PathBuf,
     /// Empty: below the data directory.
     pub synapse_configs: String,
     pub trace_header: bool,
