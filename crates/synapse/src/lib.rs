@@ -2,13 +2,18 @@
 //!
 //! No I/O, no clock: the gateway's data plane moves the bytes and tells the time. The files stand
 //! in the order of the flow: `xml` reads, `compile` checks and makes a `plan`, `dispatch` finds
-//! the API and resource of a request, `mediate` runs the plan.
+//! the API and resource of a request, `mediate` runs the plan, `endpoint` keeps the states of back
+//! ends.
 
+mod cache;
 pub mod compile;
 pub mod dispatch;
+pub mod endpoint;
 pub mod example;
-pub mod expression;
+mod expression;
 pub mod mediate;
+mod message;
+mod pattern;
 pub mod plan;
 pub mod xml;
 

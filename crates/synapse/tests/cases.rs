@@ -1,4 +1,4 @@
-//! Dispatch against recorded outcomes of the original engine.
+//! Dispatch and endpoints against recorded outcomes of the original engine.
 //!
 //! The cases are read from `synapse/dispatch-cases.json` in the folder named by `LOCKSTEP_SHARED`,
 //! by default `../shared` beside the workspace; without it every test says what it left out.
@@ -8,13 +8,21 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use artifact::{Artifact, Content};
 use serde_json::Value;
+use synapse::Plan;
 use synapse::dispatch::{
     ApiRoute, EndpointTemplate, MethodSet, RequestHead, ResourceOutcome, ResourcePattern,
     ResourceRoute, RouteTable, Selection, UriExpression, UriTemplate, UrlMapping, VersionStrategy,
     query_parameters,
 };
+use synapse::endpoint::{StateMachine, Suspension};
+use synapse::mediate::{
+    BackendResponse, Body, Environment, Exchange, Fault, Request, Step, Target,
+};
+use synapse::xml::Limits;
 
 type Variables = BTreeMap<String, String>;
 
@@ -346,4 +354,202 @@ fn http_endpoint_expansion() {
         });
         same(&*found, text(case, "expected"))
     });
+}
+
+/// The state machine alone, with the rules as the compiler would read them.
+#[test]
+fn endpoint_state_oracle() {
+    run("endpoint_state_oracle", |_, case| {
+        let config = &case["config"];
+        let codes = |key: &str| {
+            let codes = text(config, key).split(',').filter(|code| !code.is_empty());
+            let codes: Vec<i64> = codes.map(|code| code.parse().unwrap()).collect();
+            (!codes.is_empty()).then_some(codes)
+        };
+        let default = Suspension::default();
+        let number = |key: &str, absent| text(config, key).parse::<i64>().unwrap_or(absent);
+        let rules = Suspension {
+            mark_codes: codes("markForSuspensionErrorCodes"),
+            retries_before_suspension: number("retriesBeforeSuspension", 0),
+            retry_delay: number("retryDelay", 0),
+            suspend_codes: codes("suspendErrorCodes"),
+            initial_duration: number("initialDuration", default.initial_duration),
+            progression_factor: text(config, "progressionFactor").parse().unwrap_or(1.0),
+            maximum_duration: number("maximumDuration", default.maximum_duration),
+        };
+        let mut endpoint = StateMachine::default();
+        let mut now = 1_000_000;
+        for step in case["steps"].as_array().unwrap() {
+            match text(step, "event") {
+                "fault_code" => {
+                    let code = step["arg"].as_u64().unwrap();
+                    endpoint.fault(&rules, u32::try_from(code).unwrap(), now);
+                }
+                "advance_ms" => now += step["arg"].as_i64().unwrap(),
+                "success" => endpoint.success(),
+                "switch_off" => endpoint.switch_off(),
+                "switch_on" => endpoint.switch_on(),
+                other => panic!("{other}"),
+            }
+            same(endpoint.state().as_str(), text(step, "state"))?;
+            same(Some(endpoint.is_ready(now)), step["ready"].as_bool())?;
+            let wait = endpoint.next_retry().map(|at| at - now);
+            same(wait, step["ms_to_next_retry"].as_i64())?;
+        }
+        Ok(())
+    });
+}
+
+/// Groups as artifacts, from their XML to the calls that the engine asks for.
+#[test]
+fn endpoint_group_oracle() {
+    run("endpoint_group_oracle", |_, case| {
+        let children = usize::try_from(case["children"].as_u64().unwrap()).unwrap();
+        let plan = group_plan(text(case, "kind"), children, &case["child_config"]);
+        let mut failing = vec![0; children];
+        let mut now = 1_000_000;
+        let mut expected = case["requests"].as_array().unwrap().iter();
+        for event in text(case, "script").split(' ') {
+            if let Some(milliseconds) = event.strip_prefix('t') {
+                now += milliseconds.parse::<i64>().unwrap();
+            } else if let Some(back_end) = event.strip_prefix('u') {
+                let (child, code) = back_end.split_once('=').unwrap();
+                failing[child.parse::<usize>().unwrap()] = code.parse().unwrap();
+            } else {
+                let expected = expected.next().unwrap();
+                let found = group_request(&plan, &failing, now);
+                if expected["result"] == "LOOP" {
+                    // Where the original tries one child for ever, each has one try here.
+                    let first_ready = failing.iter().position(|code| *code == 0);
+                    let attempts: Vec<usize> = (0..=first_ready.unwrap_or(children - 1)).collect();
+                    same(found.0.iter().map(|(child, _)| *child).collect(), attempts)?;
+                    let result = first_ready.map(|child| format!("ok:{child}"));
+                    same(found.1, result.unwrap_or("fault:303000".to_owned()))?;
+                } else {
+                    let attempts = expected["attempts"].as_array().unwrap().iter();
+                    let attempts: Vec<(usize, String)> = attempts
+                        .map(|attempt| {
+                            let child = attempt["child"].as_u64().unwrap();
+                            (
+                                usize::try_from(child).unwrap(),
+                                text(attempt, "outcome").to_owned(),
+                            )
+                        })
+                        .collect();
+                    same(found.0, attempts)?;
+                    same(found.1.as_str(), text(expected, "result"))?;
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+fn group_plan(kind: &str, children: usize, config: &Value) -> Arc<Plan> {
+    let element = |name: &str, key: &str| match text(config, key) {
+        "" => String::new(),
+        value => format!("<{name}>{value}</{name}>"),
+    };
+    let definition = format!(
+        "<suspendOnFailure>{}{}{}{}</suspendOnFailure>\
+         <markForSuspension>{}{}{}</markForSuspension>\
+         <retryConfig>{}</retryConfig>",
+        element("errorCodes", "suspendErrorCodes"),
+        element("initialDuration", "initialDuration"),
+        element("progressionFactor", "progressionFactor"),
+        element("maximumDuration", "maximumDuration"),
+        element("errorCodes", "markForSuspensionErrorCodes"),
+        element("retriesBeforeSuspension", "retriesBeforeSuspension"),
+        element("retryDelay", "retryDelay"),
+        element("disabledErrorCodes", "retryConfigDisabledErrorCodes"),
+    );
+    let inside: String = (0..children)
+        .map(|child| {
+            format!(
+                "<endpoint name='{child}'><http uri-template='http://h/{child}'>{definition}</http></endpoint>"
+            )
+        })
+        .collect();
+    let group = match kind {
+        "failover (dynamic)" => format!("<failover>{inside}</failover>"),
+        "loadbalance RoundRobin failover=true" => format!(
+            "<loadbalance algorithm='org.apache.synapse.endpoints.algorithms.RoundRobin'>{inside}</loadbalance>"
+        ),
+        "loadbalance RoundRobin failover=false" => {
+            format!("<loadbalance failover='false'>{inside}</loadbalance>")
+        }
+        other => panic!("{other}"),
+    };
+    let artifact = Artifact {
+        name: "A".into(),
+        api_definition: Some(
+            "<api name='A' context='/a'><resource><inSequence><send><endpoint key='G'/></send></inSequence>\
+             <faultSequence><payloadFactory media-type='text'><format>$1</format>\
+             <args><arg expression='$ctx:ERROR_CODE'/></args></payloadFactory><respond/></faultSequence>\
+             </resource></api>"
+                .into(),
+        ),
+        endpoint_entries_to_be_add: vec![Content {
+            name: "G".into(),
+            content: format!("<endpoint name='G'>{group}</endpoint>"),
+        }],
+        ..Artifact::default()
+    };
+    let compilation = synapse::compile(&artifact, &Limits::default());
+    compilation
+        .plan
+        .unwrap_or_else(|| panic!("{:?}", compilation.findings))
+}
+
+/// One request: the children that were called with their outcome, and the result.
+fn group_request(plan: &Arc<Plan>, failing: &[u32], now: i64) -> (Vec<(usize, String)>, String) {
+    let target = Target {
+        api: 0,
+        resource: 0,
+        variables: Vec::new(),
+        query: Vec::new(),
+        rest_url_postfix: "",
+    };
+    let request = Request {
+        method: "GET",
+        target: "/a",
+        https: false,
+        headers: http::HeaderMap::new(),
+        has_body: false,
+    };
+    let environment = Environment {
+        now,
+        http_port: 0,
+        https_port: 0,
+        message_id: String::new(),
+    };
+    let (mut exchange, mut step) = Exchange::start(Arc::clone(plan), target, request, environment);
+    let mut attempts = Vec::new();
+    loop {
+        let call = match step {
+            Step::Call(call) => call,
+            Step::Read(..) => panic!("no mediator looks into a body"),
+            Step::Answer(answer) => {
+                let Body::Bytes(code) = answer.body else {
+                    panic!("{answer:?}");
+                };
+                let code = String::from_utf8(code.to_vec()).unwrap();
+                return (attempts, format!("fault:{code}"));
+            }
+        };
+        let child: usize = call.url.strip_prefix("http://h/").unwrap().parse().unwrap();
+        let code = failing[child];
+        if code == 0 {
+            attempts.push((child, "ok".to_owned()));
+            let head = BackendResponse {
+                status: 500,
+                headers: http::HeaderMap::new(),
+            };
+            let answered = exchange.response(head, now);
+            assert!(matches!(answered, Step::Answer(_)));
+            return (attempts, format!("ok:{child}"));
+        }
+        attempts.push((child, code.to_string()));
+        step = exchange.failed(Fault::new(code, "failed"), now, true);
+    }
 }

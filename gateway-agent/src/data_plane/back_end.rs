@@ -131,6 +131,17 @@ impl BackEnds {
         }
     }
 
+    /// Waits for a message's body, as long as a back end may take at all.
+    pub(crate) async fn in_time<T>(
+        &self,
+        read: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        match tokio::time::timeout(self.global_timeout, read).await {
+            Ok(read) => read,
+            Err(_) => Err(Fault::new(Fault::TIMEOUT, "the body took too long")),
+        }
+    }
+
     fn request(&self, call: BackendCall, body: StreamBody) -> Result<Request<StreamBody>, Fault> {
         let bad = |what: &str| {
             Fault::new(
@@ -216,28 +227,51 @@ fn encoded(url: &str) -> Cow<'_, str> {
     utf8_percent_encode(url, FORBIDDEN).into()
 }
 
-/// Synapse's error code for a failed call.
+/// Synapse's error code for a failed call, by what caused it.
 fn fault(error: &hyper_util::client::legacy::Error) -> Fault {
+    let mut code = if error.is_connect() {
+        Fault::CONNECTION_FAILED
+    } else {
+        Fault::SENDING_FAILED
+    };
     let mut cause = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
         cause = inner.to_string();
-        if let Some(io) = inner.downcast_ref::<io::Error>()
-            && io.kind() == io::ErrorKind::TimedOut
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            match io.kind() {
+                io::ErrorKind::TimedOut => {
+                    return Fault::new(Fault::CONNECTION_TIMEOUT, "Connection timeout");
+                }
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof
+                    if !error.is_connect() =>
+                {
+                    code = Fault::CONNECTION_CLOSED;
+                }
+                _ => {}
+            }
+        }
+        if let Some(http) = inner.downcast_ref::<hyper::Error>()
+            && !error.is_connect()
         {
-            return Fault::new(Fault::CONNECTION_TIMEOUT, "Connection timeout");
+            if http.is_parse() {
+                code = Fault::PROTOCOL;
+            } else if http.is_incomplete_message() || http.is_closed() || http.is_canceled() {
+                code = Fault::CONNECTION_CLOSED;
+            }
         }
         source = inner.source();
     }
-    if error.is_connect() {
-        return Fault {
-            detail: cause,
-            ..Fault::new(Fault::CONNECTION_FAILED, "Error connecting to the back end")
-        };
-    }
+    let message = match code {
+        Fault::CONNECTION_FAILED => "Error connecting to the back end",
+        _ => "Error in Sender",
+    };
     Fault {
         detail: cause,
-        ..Fault::new(Fault::SENDING_FAILED, "Error in Sender")
+        ..Fault::new(code, message)
     }
 }
 

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::Incoming;
 
 /// A body in either direction.
 pub(crate) type StreamBody = BoxBody<Bytes, hyper::Error>;
@@ -14,8 +13,4 @@ pub(crate) fn empty() -> StreamBody {
 
 pub(crate) fn full(bytes: Bytes) -> StreamBody {
     Full::new(bytes).map_err(|never| match never {}).boxed()
-}
-
-pub(crate) fn streamed(body: Incoming) -> StreamBody {
-    body.boxed()
 }

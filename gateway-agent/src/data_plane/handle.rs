@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, RETRY_AFTER, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -10,13 +11,15 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use synapse::dispatch::{RequestHead, ResourceOutcome, Selected, Selection, query_parameters};
 use synapse::mediate::{
-    self, Answer, BackendResponse, Body, Environment, Exchange, Fault, LogRecord, Step, Target,
+    self, Answer, BackendResponse, Body, Environment, Exchange, Fault, LogRecord, Need, Step,
+    Target,
 };
 use synapse::plan::LogCategory;
 use tokio::sync::watch;
 
 use super::back_end::{BackEnds, strip_hop_by_hop};
 use super::body::{self, StreamBody};
+use super::source::{ReadError, Source};
 use crate::driver::Routes;
 use crate::patience::Patience;
 use crate::sync_core::{Deployment, Progress, Routed};
@@ -110,9 +113,10 @@ impl Gateway {
         let deployment = Arc::clone(&selected.attached.deployment);
         // The postfix is the end of the target; what is kept of it does not hold the headers.
         let postfix = target.len() - selected.rest_url_postfix.len();
-        let mut answer = match start_of(selected, target, &target[postfix..]) {
-            Err(step) => made(step),
-            Ok(start) => {
+        let begin = begin_of(selected, target, &target[postfix..]);
+        let mut answer = match begin {
+            Begin::Answer(step) => made(step),
+            begin => {
                 let request = mediate::Request {
                     method: parts.method.as_str(),
                     target,
@@ -120,8 +124,8 @@ impl Gateway {
                     headers,
                     has_body,
                 };
-                let body = has_body.then_some(incoming);
-                self.mediate(&deployment, start, request, body).await
+                let body = has_body.then(|| Source::new(incoming));
+                self.mediate(&deployment, begin, request, body).await
             }
         };
         if traced {
@@ -134,9 +138,9 @@ impl Gateway {
     async fn mediate(
         &self,
         deployment: &Deployment,
-        target: Target<'_>,
+        begin: Begin<'_>,
         request: mediate::Request<'_>,
-        mut request_body: Option<Incoming>,
+        request_body: Option<Source>,
     ) -> Response<StreamBody> {
         let number = self.messages.fetch_add(1, Ordering::Relaxed);
         let environment = Environment {
@@ -146,26 +150,54 @@ impl Gateway {
             message_id: format!("urn:lockstep:{:x}:{number}", self.started),
         };
         let plan = Arc::clone(&deployment.plan);
-        let (mut exchange, mut step) = Exchange::start(plan, target, request, environment);
-        let mut response_body = None;
+        let (mut exchange, mut step) = match begin {
+            Begin::Resource(target) => Exchange::start(plan, target, request, environment),
+            Begin::Unmatched {
+                api,
+                method_not_allowed,
+                otherwise,
+            } => {
+                let started =
+                    Exchange::start_unmatched(plan, api, method_not_allowed, request, environment);
+                match started {
+                    Some(started) => started,
+                    None => return made(otherwise),
+                }
+            }
+            Begin::Answer(step) => return made(step),
+        };
+        let mut response_body: Option<Source> = None;
         loop {
             write_logs(&deployment.name, exchange.take_logs());
             let call = match step {
-                Step::Answer(answer) => return finished(*answer, request_body, response_body),
+                Step::Answer(answer) => return finished(*answer, &request_body, &response_body),
+                Step::Read(body, need) => {
+                    let read = read(body, need, &request_body, &response_body);
+                    step = exchange.read(self.back_ends.in_time(read).await);
+                    continue;
+                }
                 Step::Call(call) => *call,
             };
-            let body = take(call.body.clone(), &mut request_body, &mut response_body);
-            let (discard, endpoint) = (call.discard, call.endpoint.clone());
-            step = match self.back_ends.call(call, body).await {
+            let of_body = call.body.clone();
+            let body = take(&of_body, call.may_repeat, &request_body, &response_body);
+            let endpoint = call.endpoint.clone();
+            let result = self.back_ends.call(call, body).await;
+            let now = kit::clock::now_ms();
+            step = match result {
                 Ok(response) => {
                     let (parts, incoming) = response.into_parts();
-                    response_body = Some(incoming);
-                    exchange.response(BackendResponse {
+                    response_body = Some(Source::new(incoming));
+                    let head = BackendResponse {
                         status: parts.status.as_u16(),
                         headers: parts.headers,
-                    })
+                    };
+                    exchange.response(head, now)
                 }
-                Err(fault) => {
+                Err(mut fault) => {
+                    let source = source_of(&of_body, &request_body, &response_body);
+                    if source.is_some_and(Source::has_failed) {
+                        fault.code = Fault::CLIENT_FAILED;
+                    }
                     tracing::warn!(
                         api = deployment.name,
                         endpoint,
@@ -173,69 +205,136 @@ impl Gateway {
                         detail = fault.detail,
                         "the back end could not be called"
                     );
-                    if discard && fault.code == Fault::TIMEOUT {
-                        // responseAction discard: no fault sequence, nothing of the message.
-                        return empty_answer(StatusCode::GATEWAY_TIMEOUT);
-                    }
-                    exchange.failed(fault)
+                    exchange.failed(fault, now, source.is_none_or(Source::is_left))
                 }
             };
         }
     }
 }
 
-/// Where the plan starts, or the answer that dispatch alone gives.
-fn start_of<'r>(
+/// How an API takes up a request.
+enum Begin<'r> {
+    Resource(Target<'r>),
+    /// No resource fits; the artifact may say what happens then.
+    Unmatched {
+        api: usize,
+        method_not_allowed: bool,
+        otherwise: Step,
+    },
+    /// What dispatch alone answers.
+    Answer(Step),
+}
+
+fn begin_of<'r>(
     selected: Selected<'_, '_, Routed>,
     target: &str,
     rest_url_postfix: &'r str,
-) -> Result<Target<'r>, Step> {
+) -> Begin<'r> {
+    let api = selected.attached.api;
     let (resource, variables) = match selected.resource {
         ResourceOutcome::Found { index, variables } => (index, variables),
-        ResourceOutcome::Options { allow, .. } => return Err(mediate::options(&allow)),
-        ResourceOutcome::NotFound => return Err(mediate::not_found(target)),
-        ResourceOutcome::MethodNotAllowed => return Err(mediate::method_not_allowed()),
+        ResourceOutcome::Options { allow, .. } => return Begin::Answer(mediate::options(&allow)),
+        ResourceOutcome::NotFound => {
+            return Begin::Unmatched {
+                api,
+                method_not_allowed: false,
+                otherwise: mediate::not_found(target),
+            };
+        }
+        ResourceOutcome::MethodNotAllowed => {
+            return Begin::Unmatched {
+                api,
+                method_not_allowed: true,
+                otherwise: mediate::method_not_allowed(),
+            };
+        }
         ResourceOutcome::BadRequest => {
-            return Err(mediate::engine_answer(
+            return Begin::Answer(mediate::engine_answer(
                 400,
                 "Bad Request",
                 "the request fits no resource of the API",
             ));
         }
     };
-    let query = query_parameters(target)
-        .map_err(|error| mediate::engine_answer(400, "Bad Request", &error.to_string()))?;
-    Ok(Target {
-        api: selected.attached.api,
-        resource,
-        variables,
-        query,
-        rest_url_postfix,
-    })
+    match query_parameters(target) {
+        Err(error) => {
+            let step = mediate::engine_answer(400, "Bad Request", &error.to_string());
+            Begin::Answer(step)
+        }
+        Ok(query) => Begin::Resource(Target {
+            api,
+            resource,
+            variables,
+            query,
+            rest_url_postfix,
+        }),
+    }
 }
 
-/// The bytes that a message's body stands for. A stream can be taken once.
-fn take(body: Body, request: &mut Option<Incoming>, response: &mut Option<Incoming>) -> StreamBody {
-    let stream = match body {
-        Body::Bytes(bytes) => return body::full(bytes),
-        Body::Empty => None,
-        Body::Request => request.take(),
-        Body::Response => response.take(),
+/// The stream that a message's body stands for, if it is one.
+fn source_of<'s>(
+    body: &Body,
+    request: &'s Option<Source>,
+    response: &'s Option<Source>,
+) -> Option<&'s Source> {
+    match body {
+        Body::Bytes(_) | Body::Empty => None,
+        Body::Request => request.as_ref(),
+        Body::Response => response.as_ref(),
+    }
+}
+
+/// What a message's body stands for, as it leaves. A stream that has been passed on is empty.
+fn take(
+    body: &Body,
+    keeps: bool,
+    request: &Option<Source>,
+    response: &Option<Source>,
+) -> StreamBody {
+    if let Body::Bytes(bytes) = body {
+        return body::full(bytes.clone());
+    }
+    source_of(body, request, response)
+        .filter(|source| source.is_left())
+        .map_or_else(body::empty, |source| source.stream(keeps))
+}
+
+/// A body for mediators that look into it; `None` where it has more bytes than they want.
+async fn read(
+    body: Body,
+    need: Need,
+    request: &Option<Source>,
+    response: &Option<Source>,
+) -> Result<Option<Bytes>, Fault> {
+    let code = match body {
+        Body::Request => Fault::CLIENT_FAILED,
+        _ => Fault::RECEIVING_FAILED,
     };
-    stream.map_or_else(body::empty, body::streamed)
+    let Some(source) = source_of(&body, request, response) else {
+        return Ok(Some(Bytes::new()));
+    };
+    let most = match need {
+        Need::Whole => usize::MAX,
+        Need::UpTo(most) => most,
+    };
+    match (source.read(most).await, need) {
+        (Ok(bytes), _) => Ok(Some(bytes)),
+        (Err(ReadError::TooLarge), Need::UpTo(_)) => Ok(None),
+        (Err(error), _) => Err(Fault::new(code, error.to_string())),
+    }
 }
 
 fn finished(
     answer: Answer,
-    mut request: Option<Incoming>,
-    mut response: Option<Incoming>,
+    request: &Option<Source>,
+    response: &Option<Source>,
 ) -> Response<StreamBody> {
     let mut headers = answer.headers;
     strip_hop_by_hop(&mut headers);
     if answer.body == Body::Empty {
         headers.remove(CONTENT_LENGTH);
     }
-    let mut made = Response::new(take(answer.body, &mut request, &mut response));
+    let mut made = Response::new(take(&answer.body, false, request, response));
     *made.status_mut() =
         StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *made.headers_mut() = headers;
@@ -245,8 +344,8 @@ fn finished(
 /// An answer that needs no streams.
 fn made(step: Step) -> Response<StreamBody> {
     match step {
-        Step::Answer(answer) => finished(*answer, None, None),
-        Step::Call(_) => empty_answer(StatusCode::INTERNAL_SERVER_ERROR),
+        Step::Answer(answer) => finished(*answer, &None, &None),
+        Step::Call(_) | Step::Read(..) => empty_answer(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 

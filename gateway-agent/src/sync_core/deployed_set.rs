@@ -122,6 +122,14 @@ impl DeployedSet {
                 Err((api_id, reason)) => refused.insert(api_id, reason),
             };
         };
+        for (api_id, deployment) in &next {
+            // Back ends that are as before stay suspended, or go on in their turn.
+            if let Some(older) = self.deployed.get(api_id)
+                && !Arc::ptr_eq(older, deployment)
+            {
+                deployment.plan.take_over_states(&older.plan);
+            }
+        }
         self.deployed = next;
         let mut installed = Installed::default();
         for candidate in candidates {

@@ -1,25 +1,37 @@
-//! `<endpoint>`. Sources: HTTPEndpointFactory, AddressEndpointFactory, EndpointDefinitionFactory.
+//! `<endpoint>`. Sources: EndpointFactory and its subclasses HTTP, Address, Default, Failover,
+//! Loadbalance and SALoadbalance; IndirectEndpoint, ResolvingEndpoint.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use artifact::Severity;
 
 use super::Compiler;
 use super::place::Place;
 use crate::dispatch::EndpointTemplate;
-use crate::plan::{Address, Endpoint, EndpointRef};
+use crate::endpoint::{Algorithm, Cell, Identity, RetryCodes, Suspension};
+use crate::plan::{Address, Endpoint, EndpointKind, EndpointRef, Group, Leaf, Property};
 use crate::xml::Element;
 
+/// How long the original remembers a session that is not used, in milliseconds.
+const SESSION_TIMEOUT: i64 = 120_000;
+/// Groups inside each other.
+const MAX_DEPTH: usize = 8;
+
 impl Compiler<'_> {
+    /// An `<endpoint>` where a message is sent: a reference, or one written inline.
     pub(super) fn endpoint_ref(&mut self, element: &Element, place: &Place<'_>) -> EndpointRef {
+        if let Some(text) = element.set_attribute("key-expression") {
+            return self.computed_key(text, place);
+        }
         let Some(key) = element.set_attribute("key") else {
-            return EndpointRef::Inline(Arc::new(self.endpoint(element, place, "")));
+            let at = self.endpoints.len();
+            self.endpoints.push(None);
+            let endpoint = self.endpoint(element, place, "");
+            self.endpoints[at] = Some(endpoint);
+            return EndpointRef::Own(at);
         };
-        if key.starts_with('{') || element.set_attribute("key-expression").is_some() {
-            return EndpointRef::NotExecuted(
-                self.note_not_executed(place, "an endpoint key computed per message"),
-            );
+        if let Some(text) = key.strip_prefix('{').and_then(|key| key.strip_suffix('}')) {
+            return self.computed_key(text, place);
         }
         match self.endpoint_names.get(key) {
             Some(index) => EndpointRef::Own(*index),
@@ -32,52 +44,204 @@ impl Compiler<'_> {
         }
     }
 
+    fn computed_key(&mut self, text: &str, place: &Place<'_>) -> EndpointRef {
+        match self.parse_expression(text) {
+            Ok(expression) => EndpointRef::Dynamic(expression),
+            Err(error) => EndpointRef::NotExecuted(
+                self.note_not_executed(place, &format!("endpoint key: {error}")),
+            ),
+        }
+    }
+
     pub(super) fn endpoint(&mut self, element: &Element, place: &Place<'_>, key: &str) -> Endpoint {
-        let mut endpoint = Endpoint {
-            name: element.set_attribute("name").unwrap_or(key).to_owned(),
-            address: Address::To,
-            timeout: None,
-            discard: false,
-            properties: Vec::new(),
-        };
-        let mut kinds = 0;
+        self.endpoint_depth += 1;
+        let name = element.set_attribute("name").unwrap_or(key).to_owned();
+        let mut kind = None;
+        let mut properties = Vec::new();
         for (place, child) in place.children(element) {
             match child.name.as_str() {
-                "http" | "address" | "default" => {
-                    kinds += 1;
-                    endpoint.address = self.address(child, &place);
-                    if matches!(endpoint.address, Address::To) {
-                        self.to_endpoints.push(place.to_string());
-                    }
-                    self.definition(child, &place, &mut endpoint);
-                }
-                "property" => {
-                    let name = child.attribute("name").unwrap_or_default();
-                    let value = child.attribute("value").unwrap_or_default();
-                    endpoint
-                        .properties
-                        .push((name.to_owned(), value.to_owned()));
-                }
+                "property" => properties.extend(self.endpoint_property(child, &place)),
                 // Affinity and membership belong to the group beside them.
-                "session" | "description" | "membershipHandler" => {}
-                other => {
-                    kinds += 1;
-                    let what = format!("<{other}> endpoint");
-                    endpoint.address = Address::NotExecuted(self.note_not_executed(&place, &what));
+                "session" | "description" | "membershipHandler" | "parameter" => {}
+                _ if self.endpoint_depth > MAX_DEPTH => {
+                    let message = format!("endpoints are more than {MAX_DEPTH} deep");
+                    self.findings.refuse(&place, message);
+                }
+                _ => {
+                    let found = self.endpoint_kind(child, element, &place);
+                    kind.get_or_insert(found);
                 }
             }
         }
-        if kinds == 0 {
-            self.findings.refuse(
-                place,
-                "an endpoint needs a key, or one of http, address, default, failover, loadbalance",
-            );
+        self.endpoint_depth -= 1;
+        let is_reference = ["key", "key-expression"]
+            .iter()
+            .any(|name| element.set_attribute(name).is_some());
+        let kind = match kind {
+            Some(kind) => kind,
+            None if is_reference => EndpointKind::Indirect(self.endpoint_ref(element, place)),
+            None if element.set_attribute("template").is_some() => {
+                EndpointKind::NotExecuted(self.note_not_executed(place, "endpoint template"))
+            }
+            None => {
+                self.findings.refuse(
+                    place,
+                    "an endpoint needs a key, or one of http, address, default, failover, loadbalance",
+                );
+                EndpointKind::Indirect(EndpointRef::Missing(name.clone()))
+            }
+        };
+        let mut hasher = DefaultHasher::new();
+        hash(element, &mut hasher);
+        let mut identity = Identity {
+            name: name.clone(),
+            definition: hasher.finish(),
+            occurrence: 0,
+        };
+        let seen = self
+            .endpoint_identities
+            .entry(identity.clone())
+            .or_default();
+        identity.occurrence = *seen;
+        *seen += 1;
+        Endpoint {
+            name,
+            kind,
+            properties,
+            identity,
+            shared: Cell::default(),
         }
-        endpoint
+    }
+
+    fn endpoint_kind(
+        &mut self,
+        kind: &Element,
+        parent: &Element,
+        place: &Place<'_>,
+    ) -> EndpointKind {
+        match kind.name.as_str() {
+            "http" | "address" | "default" => {
+                let address = self.address(kind, place);
+                let mut leaf = Leaf::to(address);
+                match self.definition(kind, place, &mut leaf) {
+                    Some(not_executed) => EndpointKind::NotExecuted(not_executed),
+                    None => EndpointKind::Leaf(Box::new(leaf)),
+                }
+            }
+            "failover" => {
+                let dynamic = kind.set_attribute("dynamic") != Some("false");
+                let children = self.children(kind, place);
+                EndpointKind::Group(Group {
+                    algorithm: Algorithm::First { dynamic },
+                    children,
+                    failover: true,
+                    session: None,
+                })
+            }
+            "loadbalance" => self.load_balance(kind, parent, place),
+            other => {
+                let what = format!("<{other}> endpoint");
+                EndpointKind::NotExecuted(self.note_not_executed(place, &what))
+            }
+        }
+    }
+
+    fn load_balance(
+        &mut self,
+        kind: &Element,
+        parent: &Element,
+        place: &Place<'_>,
+    ) -> EndpointKind {
+        let class = kind.set_attribute("algorithm").unwrap_or("RoundRobin");
+        let algorithm = match class.rsplit('.').next().unwrap_or_default() {
+            "RoundRobin" => Algorithm::RoundRobin,
+            "WeightedRoundRobin" => Algorithm::Weighted(
+                kind.elements()
+                    .filter(|child| child.name == "endpoint")
+                    .map(weight)
+                    .collect(),
+            ),
+            _ => {
+                let what = format!("load-balance algorithm {class}");
+                return EndpointKind::NotExecuted(self.note_not_executed(place, &what));
+            }
+        };
+        if kind.child("member").is_some() {
+            let what = "load balance over members";
+            return EndpointKind::NotExecuted(self.note_not_executed(place, what));
+        }
+        let session = parent
+            .child("session")
+            .and_then(|session| self.session(session, place));
+        let children = self.children(kind, place);
+        EndpointKind::Group(Group {
+            algorithm,
+            children,
+            failover: !kind
+                .set_attribute("failover")
+                .is_some_and(|text| text.eq_ignore_ascii_case("false")),
+            session,
+        })
+    }
+
+    fn session(&mut self, session: &Element, place: &Place<'_>) -> Option<i64> {
+        let kind = session.set_attribute("type").unwrap_or_default();
+        match kind {
+            "http" => {}
+            "soap" | "simpleClientSession" => {
+                let message = format!(
+                    "session affinity of type {kind} is not kept; requests are balanced without it"
+                );
+                self.findings.add(Severity::NotExecuted, place, message);
+                return None;
+            }
+            _ => {
+                let message = format!(
+                    "session type must be http, soap or simpleClientSession, found {kind:?}"
+                );
+                self.findings.refuse(place, message);
+                return None;
+            }
+        }
+        let timeout = session.child("sessionTimeout").map(Element::text);
+        let timeout = timeout.filter(|text| !text.is_empty());
+        Some(match timeout.map(|text| text.parse::<i64>().ok()) {
+            None => SESSION_TIMEOUT,
+            Some(Some(milliseconds)) if milliseconds > 0 => milliseconds,
+            Some(Some(_)) => SESSION_TIMEOUT,
+            Some(None) => {
+                self.findings
+                    .refuse(place, "sessionTimeout must be a number");
+                SESSION_TIMEOUT
+            }
+        })
+    }
+
+    fn children(&mut self, group: &Element, place: &Place<'_>) -> Vec<EndpointRef> {
+        let mut children = Vec::new();
+        for (place, child) in place.children(group) {
+            if child.name == "endpoint" {
+                children.push(self.endpoint_ref(child, &place));
+            }
+        }
+        if children.is_empty() {
+            let message = format!("<{}> needs at least one <endpoint>", group.name);
+            self.findings.refuse(place, message);
+        }
+        children
+    }
+
+    fn endpoint_property(&mut self, element: &Element, place: &Place<'_>) -> Option<Property> {
+        element.set_attribute("name")?;
+        match self.property(element, place)? {
+            crate::plan::Mediator::Property(property) => Some(*property),
+            // Reported; the endpoint works without it.
+            _ => None,
+        }
     }
 
     fn address(&mut self, kind: &Element, place: &Place<'_>) -> Address {
-        match kind.name.as_str() {
+        let address = match kind.name.as_str() {
             "http" => {
                 let text = kind.set_attribute("uri-template").unwrap_or_default();
                 let method = kind.set_attribute("method").map(str::to_ascii_uppercase);
@@ -88,7 +252,7 @@ impl Compiler<'_> {
                     Err(error) => {
                         self.findings
                             .refuse(place, format!("uri-template: {error}"));
-                        Address::To
+                        return Address::To;
                     }
                 }
             }
@@ -97,96 +261,74 @@ impl Compiler<'_> {
                 None => {
                     self.findings
                         .refuse(place, "an address endpoint needs a uri");
-                    Address::To
+                    return Address::To;
                 }
             },
             _ => Address::To,
+        };
+        if matches!(address, Address::To) {
+            self.to_endpoints.push(place.to_string());
         }
+        address
     }
+}
 
-    /// Timeout and suspension, common to all plain endpoints.
-    fn definition(&mut self, kind: &Element, place: &Place<'_>, endpoint: &mut Endpoint) {
-        for (place, child) in place.children(kind) {
-            match child.name.as_str() {
-                "timeout" => self.timeout(child, &place, endpoint),
-                "suspendOnFailure" | "markForSuspension" => self.suspension(child, &place),
-                "authentication" => {
-                    let what = "endpoint authentication";
-                    endpoint.address = Address::NotExecuted(self.note_not_executed(&place, what));
-                }
-                "enableAddressing" | "enableSec" | "enableRM" => self.findings.add(
-                    Severity::NotExecuted,
-                    &place,
-                    format!("{} has no effect here", child.name),
-                ),
-                _ => {}
-            }
-        }
-    }
-
-    fn timeout(&mut self, timeout: &Element, place: &Place<'_>, endpoint: &mut Endpoint) {
-        for (place, child) in place.children(timeout) {
-            let text = child.text();
-            match child.name.as_str() {
-                "duration" if text.starts_with('{') => {
-                    let message = "a timeout computed per message; the global one is used";
-                    self.findings.add(Severity::NotExecuted, &place, message);
-                }
-                "duration" => match text.parse() {
-                    Ok(0) => endpoint.timeout = None,
-                    Ok(milliseconds) => {
-                        endpoint.timeout = Some(Duration::from_millis(milliseconds));
-                    }
-                    Err(_) => self.findings.refuse(
-                        &place,
-                        format!("a duration is a number of milliseconds, found {text:?}"),
-                    ),
+impl Endpoint {
+    /// Where the message's To says; it has no state.
+    pub(super) fn of_the_message() -> Self {
+        let never = Some(vec![-1]);
+        Self {
+            name: String::new(),
+            kind: EndpointKind::Leaf(Box::new(Leaf {
+                suspension: Suspension {
+                    mark_codes: never.clone(),
+                    suspend_codes: never,
+                    ..Suspension::default()
                 },
-                "responseAction" | "action" => match text.as_str() {
-                    "fault" => endpoint.discard = false,
-                    "discard" => endpoint.discard = true,
-                    _ => self.findings.refuse(
-                        &place,
-                        format!("responseAction must be fault or discard, found {text:?}"),
-                    ),
-                },
-                _ => {}
-            }
+                ..Leaf::to(Address::To)
+            })),
+            properties: Vec::new(),
+            identity: Identity::default(),
+            shared: Cell::default(),
         }
     }
+}
 
-    /// Numbers are checked as the original does; the states themselves are not kept.
-    fn suspension(&mut self, element: &Element, place: &Place<'_>) {
-        let mut never = false;
-        for (place, child) in place.children(element) {
-            let text = child.text();
-            let fine = match child.name.as_str() {
-                "errorCodes" => {
-                    let codes = || {
-                        text.split([',', ' ', '\t', '\n', '\r'])
-                            .filter(|c| !c.is_empty())
-                    };
-                    never = codes().eq(["-1"]);
-                    codes().all(|code| code.parse::<i64>().is_ok())
-                }
-                "progressionFactor" => text.parse::<f64>().is_ok(),
-                "initialDuration"
-                | "maximumDuration"
-                | "retriesBeforeSuspension"
-                | "retryDelay" => text.parse::<i64>().is_ok(),
-                _ => true,
-            };
-            if !fine {
-                let message = format!("{} must be a number, found {text:?}", child.name);
-                self.findings.refuse(&place, message);
-            }
-        }
-        if element.name == "suspendOnFailure" && !never {
-            self.findings.add(
-                Severity::NotExecuted,
-                place,
-                "the endpoint is not suspended after a failure; each request tries it",
-            );
+impl Leaf {
+    fn to(address: Address) -> Self {
+        Self {
+            address,
+            timeout: None,
+            discard: false,
+            suspension: Suspension::default(),
+            retry: RetryCodes::default(),
+            authorization: None,
         }
     }
+}
+
+/// The weight of a child; one where it has none (`WeightedRoundRobin`).
+fn weight(child: &Element) -> u32 {
+    child
+        .elements()
+        .filter(|element| element.name == "property")
+        .find(|property| property.set_attribute("name") == Some("loadbalance.weight"))
+        .and_then(|property| property.set_attribute("value")?.parse().ok())
+        .filter(|weight| *weight > 0)
+        .unwrap_or(1)
+}
+
+/// What is written, without its layout. The reader bounds the depth.
+fn hash(element: &Element, hasher: &mut DefaultHasher) {
+    element.name.hash(hasher);
+    for (name, value) in &element.attributes {
+        if !name.starts_with("xmlns") {
+            (name, value).hash(hasher);
+        }
+    }
+    element.text().hash(hasher);
+    for child in element.elements() {
+        hash(child, hasher);
+    }
+    "end".hash(hasher);
 }

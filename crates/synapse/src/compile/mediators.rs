@@ -3,30 +3,20 @@
 
 use std::sync::Arc;
 
-use artifact::Severity;
-use regex::{Regex, RegexBuilder};
-
 use super::Compiler;
 use super::place::Place;
 use super::shipped::{Shipped, shipped_sequence};
-use crate::expression::{Expression, Scope};
+use crate::expression::Expression;
+use crate::pattern::Pattern;
 use crate::plan::{
-    Block, Condition, Filter, Log, LogCategory, Mediator, NotExecuted, Operand, Property, Sequence,
-    SequenceRef, Switch,
+    Block, Condition, EndpointRef, Filter, Log, LogCategory, Mediator, NotExecuted, Operand,
+    Sequence, SequenceRef, Switch,
 };
 use crate::xml::Element;
+use artifact::Severity;
 
-/// Regular expressions of one artifact, and the memory that the program of one may take.
+/// Regular expressions of one artifact: their programs take memory.
 const MAX_REGEXES: usize = 4000;
-const REGEX_BYTES: usize = 128 * 1024;
-
-/// Properties by which artifacts steer the original transport and which have no effect here.
-const WITHOUT_EFFECT: [&str; 4] = [
-    "POST_TO_URI",
-    "FORCE_HTTP_1.0",
-    "DISABLE_CHUNKING",
-    "NO_KEEPALIVE",
-];
 
 impl Compiler<'_> {
     /// The mediators inside an element.
@@ -58,18 +48,32 @@ impl Compiler<'_> {
             "log" => Some(self.log(element, place)),
             "sequence" => Some(self.sequence(element, place, text)),
             "send" => Some(self.send(element, place)),
+            "call" => Some(Mediator::Call(self.endpoint_inside(element, place))),
             "respond" => Some(Mediator::Respond),
             "loopback" => Some(Mediator::Loopback),
             "drop" => Some(Mediator::Drop),
             "header" => self.header(element, place),
             "payloadFactory" => Some(self.payload_factory(element, place, text)),
-            "description" => None,
-            "class" => self.class(element, place),
-            "cache" => {
-                let message = "responses are not cached; each request goes to the back end";
-                self.findings.add(Severity::NotExecuted, place, message);
+            "makefault" => Some(self.make_fault(element, place, text)),
+            "enrich" => Some(self.enrich(element, place, text)),
+            "rewrite" => Some(self.rewrite(element, place)),
+            "call-template" => Some(self.call_template(element, place)),
+            "in" | "out" => Some(Mediator::Direction {
+                response: element.name == "out",
+                block: self.block(element, place, text),
+            }),
+            "cache" => self.cache(element, place, text),
+            "propertyGroup" => Some(Mediator::Inline(Sequence {
+                on_error: None,
+                block: self.block(element, place, text),
+            })),
+            "description" | "parameter" => None,
+            "builder" => {
+                let message = "builder: bodies are looked into by their content type";
+                self.findings.add(Severity::Ignored, place, message);
                 None
             }
+            "class" => self.class(element, place),
             other => Some(self.not_executed(place, &format!("<{other}>"))),
         }
     }
@@ -88,84 +92,56 @@ impl Compiler<'_> {
         }
     }
 
-    fn property(&mut self, element: &Element, place: &Place<'_>) -> Option<Mediator> {
-        let Some(name) = element.set_attribute("name") else {
-            self.findings.refuse(place, "a property needs a name");
-            return None;
-        };
-        let written = element.set_attribute("scope").unwrap_or("default");
-        let Some(scope) = Scope::parse(written) else {
-            return Some(self.not_executed(place, &format!("property scope {written:?}")));
-        };
-        if scope == Scope::Axis2 && WITHOUT_EFFECT.contains(&name) {
-            let message = format!("property {name} has no effect on this gateway's transport");
-            self.findings.add(Severity::Ignored, place, message);
-        }
-        if element.set_attribute("pattern").is_some() {
-            return Some(self.not_executed(place, &format!("property {name} with a pattern")));
-        }
-        if matches!(element.set_attribute("type"), Some("OM" | "JSON")) {
-            let what = format!("property {name} of type OM or JSON");
-            return Some(self.not_executed(place, &what));
-        }
-        if element.set_attribute("action") == Some("remove") {
-            return Some(Mediator::Property(Property {
-                name: name.to_owned(),
-                scope,
-                value: None,
-            }));
-        }
-        let value = match (element.attribute("value"), element.attribute("expression")) {
-            (Some(value), None) => Operand::Literal(value.to_owned()),
-            (None, Some(expression)) => match Expression::parse(expression) {
-                Ok(expression) => Operand::Expression(expression),
-                Err(error) => {
-                    return Some(self.not_executed(place, &format!("property {name}: {error}")));
-                }
-            },
-            (None, None) if element.elements().next().is_some() => {
-                return Some(self.not_executed(place, &format!("property {name} of inline XML")));
-            }
-            (None, None) => {
-                self.findings
-                    .refuse(place, "a property needs a value or an expression");
-                return None;
-            }
-            (Some(_), Some(_)) => {
-                self.findings
-                    .refuse(place, "a property has a value or an expression, not both");
-                return None;
-            }
-        };
-        Some(Mediator::Property(Property {
-            name: name.to_owned(),
-            scope,
-            value: Some(value),
-        }))
+    pub(super) fn parse_expression(
+        &self,
+        text: &str,
+    ) -> Result<Expression, crate::expression::ExpressionError> {
+        Expression::parse(text, &self.namespaces)
     }
 
     /// The expression of an attribute; what is not executed is told by `Err`.
-    fn expression(
+    pub(super) fn expression(
         &mut self,
         place: &Place<'_>,
         what: &str,
         text: &str,
     ) -> Result<Expression, Mediator> {
-        Expression::parse(text)
-            .map_err(|error| self.not_executed(place, &format!("{what}: {error}")))
+        let parsed = self.parse_expression(text).map_err(|error| {
+            if error.malformed {
+                self.findings.refuse(place, format!("{what}: {error}"));
+                return Mediator::Drop;
+            }
+            self.not_executed(place, &format!("{what}: {error}"))
+        })?;
+        for alias in parsed.aliases() {
+            if !self.aliases.contains(alias) {
+                let message = format!(
+                    "alias {alias} is not among the artifact's credentials; reaching it is a fault"
+                );
+                self.findings.add(Severity::NotExecuted, place, message);
+            }
+        }
+        Ok(parsed)
     }
 
-    /// A regular expression that has to match the whole text, as `Matcher.matches` does.
-    fn whole(&mut self, place: &Place<'_>, pattern: &str) -> Result<Regex, Mediator> {
+    /// A regular expression that has to match the whole text.
+    pub(super) fn whole(&mut self, place: &Place<'_>, pattern: &str) -> Result<Pattern, Mediator> {
+        self.pattern(place, pattern, Pattern::whole)
+    }
+
+    pub(super) fn pattern(
+        &mut self,
+        place: &Place<'_>,
+        pattern: &str,
+        make: fn(&str) -> Option<Pattern>,
+    ) -> Result<Pattern, Mediator> {
         self.regexes += 1;
         if self.regexes > MAX_REGEXES {
             let what = format!("regular expression number {}", self.regexes);
             return Err(self.not_executed(place, &what));
         }
-        RegexBuilder::new(&format!(r"\A(?:{})\z", ascii_classes(pattern)))
-            .size_limit(REGEX_BYTES)
-            .build()
-            .map_err(|_| self.not_executed(place, &format!("regular expression {pattern:?}")))
+        make(pattern)
+            .ok_or_else(|| self.not_executed(place, &format!("regular expression {pattern:?}")))
     }
 
     fn filter(&mut self, element: &Element, place: &Place<'_>, text: &str) -> Mediator {
@@ -251,15 +227,17 @@ impl Compiler<'_> {
             let name = child.attribute("name").unwrap_or_default().to_owned();
             let value = match (child.attribute("value"), child.attribute("expression")) {
                 (Some(value), _) => Some(Operand::Literal(value.to_owned())),
-                (None, Some(text)) => match Expression::parse(text) {
-                    Ok(expression) => Some(Operand::Expression(expression)),
-                    Err(error) => {
-                        let message =
-                            format!("log property {name}: {error}; its value is not logged");
-                        self.findings.add(Severity::NotExecuted, &place, message);
-                        None
+                (None, Some(text)) => {
+                    match self.inside(child, |compiler| compiler.parse_expression(text)) {
+                        Ok(expression) => Some(Operand::Expression(expression)),
+                        Err(error) => {
+                            let message =
+                                format!("log property {name}: {error}; its value is not logged");
+                            self.findings.add(Severity::NotExecuted, &place, message);
+                            None
+                        }
                     }
-                },
+                }
                 (None, None) => continue,
             };
             properties.push((name, value));
@@ -290,7 +268,7 @@ impl Compiler<'_> {
     pub(super) fn sequence_ref(&mut self, key: &str, place: &Place<'_>) -> SequenceRef {
         let dynamic = key.strip_prefix('{').and_then(|key| key.strip_suffix('}'));
         if let Some(expression) = dynamic {
-            return match Expression::parse(expression) {
+            return match self.parse_expression(expression) {
                 Ok(expression) => SequenceRef::Dynamic(expression),
                 Err(error) => SequenceRef::NotExecuted(
                     self.note_not_executed(place, &format!("sequence key: {error}")),
@@ -315,47 +293,14 @@ impl Compiler<'_> {
     }
 
     fn send(&mut self, element: &Element, place: &Place<'_>) -> Mediator {
-        if element.set_attribute("receive").is_some() {
-            return self.not_executed(place, "send with a receive sequence");
-        }
-        let endpoint = element
-            .child("endpoint")
-            .map(|endpoint| self.endpoint_ref(endpoint, &place.child("endpoint")));
-        Mediator::Send(endpoint)
+        let receive = element.set_attribute("receive");
+        let receive = receive.map(|key| self.sequence_ref(key, place));
+        Mediator::Send(self.endpoint_inside(element, place), receive)
     }
 
-    fn header(&mut self, element: &Element, place: &Place<'_>) -> Option<Mediator> {
-        let Some(name) = element.set_attribute("name") else {
-            return Some(self.not_executed(place, "header of inline XML"));
-        };
-        let remove = element.set_attribute("action") == Some("remove");
-        let value = match (element.attribute("value"), element.attribute("expression")) {
-            _ if remove => None,
-            (Some(value), _) => Some(Operand::Literal(value.to_owned())),
-            (None, Some(text)) => match self.expression(place, &format!("header {name}"), text) {
-                Ok(expression) => Some(Operand::Expression(expression)),
-                Err(not_executed) => return Some(not_executed),
-            },
-            (None, None) => {
-                self.findings
-                    .refuse(place, "a header needs a value or an expression");
-                return None;
-            }
-        };
-        let local = name.rsplit(':').next().unwrap_or(name);
-        match (element.set_attribute("scope"), local, value) {
-            (Some("transport"), _, value) => Some(Mediator::Property(Property {
-                name: name.to_owned(),
-                scope: Scope::Transport,
-                value,
-            })),
-            (_, "To", None) => Some(Mediator::RemoveTo),
-            (_, "To", Some(value)) => {
-                self.sets_to = true;
-                Some(Mediator::SetTo(value))
-            }
-            (_, _, _) => Some(self.not_executed(place, &format!("SOAP header {name}"))),
-        }
+    fn endpoint_inside(&mut self, element: &Element, place: &Place<'_>) -> Option<EndpointRef> {
+        let endpoint = element.child("endpoint")?;
+        Some(self.endpoint_ref(endpoint, &place.child("endpoint")))
     }
 
     fn class(&mut self, element: &Element, place: &Place<'_>) -> Option<Mediator> {
@@ -368,58 +313,5 @@ impl Compiler<'_> {
             }
             _ => Some(self.not_executed(place, &format!("class {class}"))),
         }
-    }
-}
-
-/// The pattern with Java's meaning of `\w`, `\d`, `\s` and `\b`: ASCII, which also keeps its program
-/// small.
-fn ascii_classes(pattern: &str) -> String {
-    let mut ascii = String::with_capacity(pattern.len());
-    let mut characters = pattern.chars();
-    let mut in_class = false;
-    while let Some(character) = characters.next() {
-        match character {
-            '[' => in_class = true,
-            ']' => in_class = false,
-            _ => {}
-        }
-        if character != '\\' {
-            ascii.push(character);
-            continue;
-        }
-        match (characters.next(), in_class) {
-            (Some('w'), true) => ascii.push_str("A-Za-z0-9_"),
-            (Some('d'), true) => ascii.push_str("0-9"),
-            (Some(class @ ('w' | 'd' | 's' | 'b' | 'B')), false) => {
-                ascii.push_str(&format!("(?-u:\\{class})"));
-            }
-            (Some('W'), false) => ascii.push_str("[^A-Za-z0-9_]"),
-            (Some('D'), false) => ascii.push_str("[^0-9]"),
-            (Some('S'), false) => ascii.push_str("[^ \\t\\n\\x0B\\f\\r]"),
-            (Some(other), _) => ascii.extend(['\\', other]),
-            (None, _) => ascii.push('\\'),
-        }
-    }
-    ascii
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn classes_mean_what_they_mean_in_java() {
-        let matches = |pattern: &str, text: &str| {
-            let pattern = format!(r"\A(?:{})\z", ascii_classes(pattern));
-            let regex = RegexBuilder::new(&pattern).size_limit(REGEX_BYTES).build();
-            regex.unwrap().is_match(text)
-        };
-        assert!(matches(r"\w+@\w+\.\w+", "a@b.c"));
-        assert!(!matches(r"\w", "ä"));
-        assert!(matches(r"[\w-]+\/\d{3}", "a-b/123"));
-        assert!(matches(r"\W\D\S\s", "äxy "));
-        assert!(matches(r"GET_\/menu", "GET_/menu"));
-        assert!(matches(r".*\bend\b.*", "the end."));
-        assert!(matches(r"\\w", r"\w"));
     }
 }

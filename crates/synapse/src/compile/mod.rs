@@ -2,18 +2,26 @@
 
 mod api;
 mod bundle;
+mod cache;
+mod endpoint_definition;
 mod endpoints;
+mod enrich;
+mod fault;
 mod mediators;
 mod payload;
 mod place;
+mod property;
+mod rewrite;
 mod shipped;
+mod template;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use artifact::{Artifact, Content, Finding, Severity};
 
-use crate::plan::{Plan, Sequence};
+use crate::endpoint::Identity;
+use crate::plan::{Endpoint, Plan, Secrets, Sequence};
 use crate::xml::{Element, Limits, read};
 pub use bundle::{EXTENSION_SUFFIXES, Reference, ReferenceKind, references};
 use place::Place;
@@ -74,6 +82,17 @@ struct Compiler<'a> {
     findings: &'a mut Findings,
     sequence_names: HashMap<String, usize>,
     endpoint_names: HashMap<String, usize>,
+    template_names: HashMap<String, usize>,
+    /// Of the credentials that the artifact brings.
+    aliases: HashSet<String>,
+    /// `cache` mediators so far.
+    caches: usize,
+    /// The named endpoints, then those written inline; `None` while one is being compiled.
+    endpoints: Vec<Option<Endpoint>>,
+    /// How many endpoints of each name and definition there are so far.
+    endpoint_identities: HashMap<Identity, usize>,
+    /// Endpoints around the one being compiled.
+    endpoint_depth: usize,
     /// Prefix declarations of the elements around the one being compiled.
     namespaces: Vec<(String, String)>,
     /// Endpoints whose address is the message's To, and whether anything sets that.
@@ -83,7 +102,26 @@ struct Compiler<'a> {
     regexes: usize,
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
+    fn new(limits: &'a Limits, findings: &'a mut Findings) -> Self {
+        Self {
+            limits,
+            findings,
+            sequence_names: HashMap::new(),
+            endpoint_names: HashMap::new(),
+            template_names: HashMap::new(),
+            aliases: HashSet::new(),
+            caches: 0,
+            endpoints: Vec::new(),
+            endpoint_identities: HashMap::new(),
+            endpoint_depth: 0,
+            namespaces: Vec::new(),
+            to_endpoints: Vec::new(),
+            sets_to: false,
+            regexes: 0,
+        }
+    }
+
     /// Compiles something inside `element`, with its prefix declarations in scope.
     fn inside<R>(&mut self, element: &Element, compile: impl FnOnce(&mut Self) -> R) -> R {
         let outer = self.namespaces.len();
@@ -124,7 +162,10 @@ impl Findings {
 }
 
 fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan {
-    let sequences = documents(&artifact.sequence_to_be_add, "sequence", limits, findings);
+    let mut sequences = documents(&artifact.sequence_to_be_add, "sequence", limits, findings);
+    let templates: Vec<Document> = sequences
+        .extract_if(.., |document| document.root.name == "template")
+        .collect();
     let endpoints = documents(
         &artifact.endpoint_entries_to_be_add,
         "endpoint",
@@ -138,32 +179,46 @@ fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan 
         findings,
     );
     let mut compiler = Compiler {
-        limits,
-        findings,
         sequence_names: index(&sequences),
         endpoint_names: index(&endpoints),
-        namespaces: Vec::new(),
-        to_endpoints: Vec::new(),
-        sets_to: false,
-        regexes: 0,
+        template_names: index(&templates),
+        aliases: artifact
+            .credentials_to_be_add
+            .iter()
+            .map(|credential| credential.alias.clone())
+            .collect(),
+        ..Compiler::new(limits, findings)
     };
     let mut plan = Plan {
         local_entries: entries
             .into_iter()
             .map(|document| (document.key, document.root.text()))
             .collect(),
+        credentials: Secrets(
+            artifact
+                .credentials_to_be_add
+                .iter()
+                .map(|credential| (credential.alias.clone(), credential.password.clone()))
+                .collect(),
+        ),
         ..Plan::default()
     };
-    for document in &endpoints {
+    compiler.endpoints.resize_with(endpoints.len(), || None);
+    for (at, document) in endpoints.iter().enumerate() {
         let place = Place::root(&document.place);
         let endpoint = compiler.endpoint(&document.root, &place, &document.key);
-        plan.endpoints.push(endpoint);
+        compiler.endpoints[at] = Some(endpoint);
     }
     for document in &sequences {
         let place = Place::root(&document.place);
         let on_error = compiler.on_error(&document.root, &place);
         let block = compiler.block(&document.root, &place, &document.text);
         plan.sequences.push(Sequence { block, on_error });
+    }
+    for document in &templates {
+        let place = Place::root(&document.place);
+        let template = compiler.template(&document.root, &place, &document.text);
+        plan.templates.push(template);
     }
     for (member, text) in [
         ("apiDefinition", &artifact.api_definition),
@@ -197,6 +252,9 @@ fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan 
         );
     }
     plan.sequence_names = compiler.sequence_names;
+    plan.endpoint_names = compiler.endpoint_names;
+    plan.endpoints = compiler.endpoints.into_iter().flatten().collect();
+    plan.endpoints.push(Endpoint::of_the_message());
     plan
 }
 
@@ -221,6 +279,8 @@ fn documents(
         let place = format!("{kind} {}", content.name);
         let root = match read(&content.content, limits) {
             Ok(root) if root.name == kind => root,
+            // A template travels among the sequences.
+            Ok(root) if kind == "sequence" && root.name == "template" => root,
             Ok(root) => {
                 let message = format!("root element must be <{kind}>, found <{}>", root.name);
                 findings.refuse(&place, message);

@@ -3,7 +3,7 @@
 use super::Compiler;
 use super::place::Place;
 use crate::expression::Expression;
-use crate::plan::{Media, Mediator, Operand, PayloadFactory};
+use crate::plan::{Argument, Media, Mediator, Operand, PayloadFactory};
 use crate::xml::{Element, read};
 
 /// The default namespace of artifacts, which an unqualified payload element inherits.
@@ -53,23 +53,37 @@ impl Compiler<'_> {
             .into_iter()
             .flat_map(Element::elements)
         {
-            let operand = match (
+            let value = match (
                 argument.attribute("value"),
                 argument.attribute("expression"),
             ) {
-                (Some(value), _) => Ok(Operand::Literal(value.to_owned())),
-                (None, Some(_)) if argument.set_attribute("evaluator") == Some("json") => {
-                    Err("argument of JSONPath".to_owned())
+                (Some(value), _) => Operand::Literal(value.to_owned()),
+                (None, Some(text)) => {
+                    let json = argument.set_attribute("evaluator") == Some("json");
+                    let what = "payloadFactory argument";
+                    let parsed = self.inside(argument, |compiler| match json {
+                        true if !text.trim_start().starts_with("json-eval(") => {
+                            Expression::parse_json(text).map_err(|error| {
+                                compiler.not_executed(place, &format!("{what}: {error}"))
+                            })
+                        }
+                        _ => compiler.expression(place, what, text),
+                    });
+                    match parsed {
+                        Ok(expression) => Operand::Expression(expression),
+                        Err(mediator) => return mediator,
+                    }
                 }
-                (None, Some(expression)) => Expression::parse(expression)
-                    .map(Operand::Expression)
-                    .map_err(|error| format!("argument: {error}")),
-                (None, None) => Err("argument without value and expression".to_owned()),
+                (None, None) => {
+                    self.findings
+                        .refuse(place, "an argument needs a value or an expression");
+                    return Mediator::Drop;
+                }
             };
-            match operand {
-                Ok(operand) => arguments.push(operand),
-                Err(what) => return self.not_executed(place, &format!("payloadFactory {what}")),
-            }
+            arguments.push(Argument {
+                value,
+                literal: argument.set_attribute("literal") == Some("true"),
+            });
         }
         Mediator::PayloadFactory(Box::new(PayloadFactory {
             media,
@@ -80,7 +94,7 @@ impl Compiler<'_> {
 
     /// The element's text as a document of its own: namespaces that were declared around it are
     /// declared on it.
-    fn stand_alone(&self, payload: &Element, text: &str) -> String {
+    pub(super) fn stand_alone(&self, payload: &Element, text: &str) -> String {
         let Some(written) = text.get(payload.start..payload.end) else {
             return String::new();
         };

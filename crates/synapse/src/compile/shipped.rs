@@ -12,78 +12,180 @@ pub(super) enum Shipped {
     NotExecuted,
 }
 
-/// Behaviour of API Manager's `fault`: JSON with the error, status CUSTOM_HTTP_SC or 500.
-const FAULT: &str = r#"<sequence name="fault">
-  <payloadFactory media-type="json">
-    <format>{"code":"$1","type":"Status report","message":"Runtime Error","description":"$2"}</format>
-    <args><arg expression="$ctx:ERROR_CODE"/><arg expression="$ctx:ERROR_MESSAGE"/></args>
-  </payloadFactory>
-  <filter source="$ctx:CUSTOM_HTTP_SC" regex="[2-5][0-9][0-9]">
-    <then><property name="HTTP_SC" scope="axis2" expression="$ctx:CUSTOM_HTTP_SC"/></then>
-    <else><property name="HTTP_SC" scope="axis2" value="500"/></else>
-  </filter>
+/// What ends a sequence of API Manager that answers the client: the message turns round, what was
+/// meant for the back end leaves it, and the CORS headers are put on.
+const TURN_ROUND: &str = r#"<property name="RESPONSE" value="true"/>
+  <header name="To" action="remove"/>
   <property name="NO_ENTITY_BODY" scope="axis2" action="remove"/>
-  <respond/>
-</sequence>"#;
+  <property name="ContentType" scope="axis2" action="remove"/>
+  <property name="Authorization" scope="transport" action="remove"/>
+  <property name="Host" scope="transport" action="remove"/>
+  <property name="Accept" scope="transport" action="remove"/>
+  <property name="X-JWT-Assertion" scope="transport" action="remove"/>"#;
 
-const SANDBOX_KEY_ERROR: &str = r#"<sequence name="_sandbox_key_error_">
-  <payloadFactory media-type="json">
-    <format>{"code":"900901","type":"Status report","message":"Runtime Error","description":"Sandbox key offered to an API that has no sandbox endpoint"}</format>
-  </payloadFactory>
-  <property name="HTTP_SC" scope="axis2" value="403"/>
-  <respond/>
-</sequence>"#;
+/// `_cors_request_handler_`: what the CORS handler found, as headers that are not there yet.
+const CORS: &str = r#"<filter source="$ctx:CORSConfiguration.Enabled" regex="true"><then>
+  <filter xpath="not($trp:Access-Control-Allow-Origin)">
+    <property name="Access-Control-Allow-Origin" scope="transport" expression="$ctx:Access-Control-Allow-Origin"/>
+  </filter>
+  <filter xpath="$ctx:REST_METHOD = 'OPTIONS'"><then>
+    <filter xpath="not($trp:Access-Control-Allow-Methods)">
+      <property name="Access-Control-Allow-Methods" scope="transport" expression="$ctx:Access-Control-Allow-Methods"/>
+    </filter>
+    <filter xpath="not($trp:Access-Control-Allow-Headers)">
+      <property name="Access-Control-Allow-Headers" scope="transport" expression="$ctx:Access-Control-Allow-Headers"/>
+    </filter>
+    <filter xpath="not($trp:Access-Control-Expose-Headers)">
+      <property name="Access-Control-Expose-Headers" scope="transport" expression="$ctx:Access-Control-Expose-Headers"/>
+    </filter>
+  </then></filter>
+  <filter xpath="not($trp:Access-Control-Allow-Credentials) and $ctx:Access-Control-Allow-Credentials">
+    <property name="Access-Control-Allow-Credentials" scope="transport" expression="$ctx:Access-Control-Allow-Credentials"/>
+  </filter>
+</then></filter>"#;
 
-const PRODUCTION_KEY_ERROR: &str = r#"<sequence name="_production_key_error_">
-  <payloadFactory media-type="json">
-    <format>{"code":"900901","type":"Status report","message":"Runtime Error","description":"Production key offered to an API that has no production endpoint"}</format>
-  </payloadFactory>
-  <property name="HTTP_SC" scope="axis2" value="403"/>
-  <respond/>
-</sequence>"#;
+/// A SOAP fault with ERROR_MESSAGE for SOAP messages, else the JSON of `format` with ERROR_CODE,
+/// ERROR_MESSAGE and ERROR_DETAIL.
+fn error(code: &str, format: &str) -> String {
+    format!(
+        r#"<filter source="get-property('MESSAGE_FORMAT')" regex="soap1[1-2]"><then>
+          <makefault><code value="{code}"/><reason expression="$ctx:ERROR_MESSAGE"/>
+          <detail expression="$ctx:ERROR_DETAIL"/></makefault>
+        </then><else><payloadFactory media-type="json"><format>{format}</format><args>
+          <arg expression="$ctx:ERROR_CODE"/><arg expression="$ctx:ERROR_MESSAGE"/><arg expression="$ctx:ERROR_DETAIL"/>
+        </args></payloadFactory></else></filter>"#
+    )
+}
 
-/// Shipped by API Manager for its handlers; nothing here runs them yet.
-const NOT_EXECUTED: [&str; 13] = [
-    "main",
-    "_auth_failure_handler_",
-    "_throttle_out_handler_",
-    "_resource_mismatch_handler_",
-    "_cors_request_handler_",
-    "_token_fault_",
-    "_threat_fault_",
-    "_api_blocked_sequence_",
-    "_graphql_failure_handler",
-    "_mcp_failure_handler_",
-    "_opa_policy_failure_handler_",
-    "_build_",
-    "webhooksFaultSequence",
-];
+/// The status that a property holds, or another one.
+fn status(property: &str, otherwise: u16) -> String {
+    format!(
+        r#"<filter source="$ctx:{property}" regex="[2-5][0-9][0-9]">
+          <then><property name="HTTP_SC" scope="axis2" expression="$ctx:{property}"/></then>
+          <else><property name="HTTP_SC" scope="axis2" value="{otherwise}"/></else>
+        </filter>"#
+    )
+}
+
+fn key_error(description: &str) -> String {
+    format!(
+        r#"<payloadFactory media-type="json">
+          <format>{{"code":"900901","type":"Status report","message":"Runtime Error","description":"{description}"}}</format>
+        </payloadFactory><property name="HTTP_SC" scope="axis2" value="403"/><respond/>"#
+    )
+}
+
+/// The sequences that are executed, with what API Manager's do.
+fn definitions() -> Vec<(&'static str, String)> {
+    let fault = [
+        error(
+            "Server",
+            r#"{"code":"$1","type":"Status report","message":"Runtime Error","description":"$2"}"#,
+        ),
+        status("CUSTOM_HTTP_SC", 500),
+        TURN_ROUND.to_owned(),
+        CORS.to_owned(),
+        "<respond/>".to_owned(),
+    ]
+    .concat();
+    let plain = error(
+        "Client",
+        r#"{"code":"$1","message":"$2","description":"$3"}"#,
+    );
+    let threat = r#"<payloadFactory media-type="json"><format>{"code":"$1","message":"$2","description":"$3"}</format>
+        <args><arg expression="$ctx:THREAT_CODE"/><arg expression="$ctx:THREAT_MSG"/><arg expression="$ctx:THREAT_DESC"/></args>
+        </payloadFactory><property name="HTTP_SC" scope="axis2" value="400"/>"#;
+    let token = r#"<payloadFactory><format><am:fault xmlns:am="http://wso2.org/apimanager"><am:code>$1</am:code>
+        <am:type>Status report</am:type><am:message>Runtime Error</am:message><am:description>$2</am:description></am:fault>
+        </format><args><arg expression="$ctx:ERROR_CODE"/><arg expression="$ctx:ERROR_MESSAGE"/></args></payloadFactory>"#;
+    let mcp = r#"<payloadFactory media-type="json">
+        <format>{"jsonrpc":"2.0","id":"$1","error":{"message":"$2","data":"$2","code":$3}}</format>
+        <args><arg expression="$ctx:MCP_ID"/><arg expression="$ctx:ERROR_MESSAGE"/><arg expression="$ctx:MCP_ERROR_CODE"/></args>
+        </payloadFactory>"#;
+    let blocked = r#"<payloadFactory media-type="json">
+        <format>{"code":"700700","type":"Status report","message":"API blocked","description":"This API has been blocked temporarily. Please try again later or contact the system administrators."}</format>
+        </payloadFactory><property name="HTTP_SC" scope="axis2" value="503"/><respond/>"#;
+    let main = r#"<filter source="$ctx:TRANSPORT_DENIED" regex="true"><then>
+          <payloadFactory media-type="json"><format>{"code":"403","type":"Status report","message":"Forbidden","description":"Unsupported Transport"}</format></payloadFactory>
+          <property name="HTTP_SC" scope="axis2" value="403"/>
+        </then><else>
+          <payloadFactory media-type="json"><format>{"code":"404","type":"Status report","message":"Not Found","description":"The requested resource is not available."}</format></payloadFactory>
+          <property name="HTTP_SC" scope="axis2" value="404"/>
+        </else></filter><respond/>"#;
+    vec![
+        ("fault", fault.clone()),
+        ("_resource_mismatch_handler_", fault),
+        ("_cors_request_handler_", CORS.to_owned()),
+        (
+            "_auth_failure_handler_",
+            [
+                plain.clone(),
+                status("HTTP_RESPONSE_STATUS_CODE", 401),
+                TURN_ROUND.to_owned(),
+                CORS.to_owned(),
+            ]
+            .concat(),
+        ),
+        (
+            "_throttle_out_handler_",
+            [
+                r#"<property name="X-JWT-Assertion" scope="transport" action="remove"/>"#,
+                CORS,
+            ]
+            .concat(),
+        ),
+        (
+            "_graphql_failure_handler",
+            [plain, TURN_ROUND.to_owned(), CORS.to_owned()].concat(),
+        ),
+        ("_mcp_failure_handler_", [mcp, TURN_ROUND, CORS].concat()),
+        (
+            "_threat_fault_",
+            [threat, TURN_ROUND, CORS, "<respond/>"].concat(),
+        ),
+        (
+            "_token_fault_",
+            [
+                token.to_owned(),
+                status("CUSTOM_HTTP_SC", 500),
+                TURN_ROUND.to_owned(),
+                "<respond/>".to_owned(),
+            ]
+            .concat(),
+        ),
+        ("_api_blocked_sequence_", blocked.to_owned()),
+        ("main", main.to_owned()),
+        // Names the builders of bodies, which are looked into by their content type here.
+        ("_build_", String::new()),
+        (
+            "_sandbox_key_error_",
+            key_error("Sandbox key offered to an API that has no sandbox endpoint"),
+        ),
+        (
+            "_production_key_error_",
+            key_error("Production key offered to an API that has no production endpoint"),
+        ),
+    ]
+}
+
+/// Shipped by API Manager and not executed: they need class mediators of its own.
+const NOT_EXECUTED: [&str; 2] = ["_opa_policy_failure_handler_", "webhooksFaultSequence"];
 
 /// By name; `None` for one that does not compile, which a test excludes.
-type ByName = [(&'static str, Option<Arc<Sequence>>); 3];
+type ByName = Vec<(&'static str, Option<Arc<Sequence>>)>;
 
 static EXECUTED: LazyLock<ByName> = LazyLock::new(|| {
-    [
-        ("fault", compiled(FAULT)),
-        ("_sandbox_key_error_", compiled(SANDBOX_KEY_ERROR)),
-        ("_production_key_error_", compiled(PRODUCTION_KEY_ERROR)),
-    ]
+    definitions()
+        .into_iter()
+        .map(|(name, inside)| (name, compiled(&format!("<sequence>{inside}</sequence>"))))
+        .collect()
 });
 
 fn compiled(text: &str) -> Option<Arc<Sequence>> {
     let limits = Limits::default();
     let root = read(text, &limits).ok()?;
     let mut findings = Findings::default();
-    let mut compiler = Compiler {
-        limits: &limits,
-        findings: &mut findings,
-        sequence_names: std::collections::HashMap::new(),
-        endpoint_names: std::collections::HashMap::new(),
-        namespaces: Vec::new(),
-        to_endpoints: Vec::new(),
-        sets_to: false,
-        regexes: 0,
-    };
+    let mut compiler = Compiler::new(&limits, &mut findings);
     let block = compiler.block(&root, &Place::root("sequence"), text);
     findings.list.is_empty().then(|| {
         Arc::new(Sequence {

@@ -73,6 +73,15 @@ pub fn options(allow: &str) -> Step {
     }))
 }
 
+/// A status and nothing else.
+pub(super) fn nothing(status: u16) -> Step {
+    Step::Answer(Box::new(Answer {
+        status,
+        headers: HeaderMap::new(),
+        body: Body::Empty,
+    }))
+}
+
 /// 501 with the element that would have decided the answer.
 pub(super) fn not_executed(element: &NotExecuted) -> Step {
     engine_answer(
@@ -82,31 +91,11 @@ pub(super) fn not_executed(element: &NotExecuted) -> Step {
     )
 }
 
-/// Whether sending `have` as `wanted` would take a conversion between XML and JSON.
-pub(super) fn needs_conversion(have: &str, wanted: &str) -> bool {
-    let kind = |content_type: &str| {
-        let media = content_type
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        if media.contains("json") {
-            Some(Media::Json)
-        } else if media.contains("xml") {
-            Some(Media::Xml)
-        } else {
-            None
-        }
-    };
-    matches!((kind(have), kind(wanted)), (Some(have), Some(wanted)) if have != wanted)
-}
-
 /// Bytes of a payload that a mediator makes.
 const MAX_PAYLOAD: usize = 64 * 1024 * 1024;
 
-/// `$1`, `$2` … replaced by the arguments, escaped for the text that they stand in. `None` when
-/// the text becomes too large.
-pub(super) fn fill(format: &str, media: Media, arguments: &[String]) -> Option<String> {
+/// `$1`, `$2` … replaced by the arguments. `None` when the text becomes too large.
+pub(super) fn fill(format: &str, arguments: &[String]) -> Option<String> {
     if arguments.is_empty() {
         return Some(format.to_owned());
     }
@@ -122,7 +111,7 @@ pub(super) fn fill(format: &str, media: Media, arguments: &[String]) -> Option<S
             .and_then(|number| arguments.get(number.checked_sub(1)?));
         match argument {
             Some(argument) => {
-                text.push_str(&escaped(argument, media));
+                text.push_str(argument);
                 rest = &rest[digits..];
                 if text.len() > MAX_PAYLOAD {
                     return None;
@@ -135,7 +124,8 @@ pub(super) fn fill(format: &str, media: Media, arguments: &[String]) -> Option<S
     Some(text)
 }
 
-fn escaped(text: &str, media: Media) -> String {
+/// A text as it stands inside XML, or inside a JSON string.
+pub(super) fn escaped(text: &str, media: Media) -> String {
     match media {
         Media::Text => text.to_owned(),
         Media::Xml => quick_xml::escape::escape(text).into_owned(),
@@ -166,25 +156,12 @@ mod tests {
 
     #[test]
     fn fills_arguments_escaped_for_their_text() {
-        let arguments = ["a\"b".to_owned(), "<c>".to_owned()];
-        assert_eq!(
-            fill("{\"x\":\"$1\"}", Media::Json, &arguments).unwrap(),
-            "{\"x\":\"a\\\"b\"}"
-        );
-        assert_eq!(
-            fill("<x>$2$3 $</x>", Media::Xml, &arguments).unwrap(),
-            "<x>&lt;c&gt;$3 $</x>"
-        );
-        assert_eq!(fill("$1$2", Media::Text, &arguments).unwrap(), "a\"b<c>");
-    }
-
-    #[test]
-    fn knows_when_a_message_would_have_to_be_converted() {
-        assert!(needs_conversion("application/xml", "application/json"));
-        assert!(!needs_conversion(
-            "text/xml; charset=utf-8",
-            "application/xml"
-        ));
-        assert!(!needs_conversion("text/plain", "application/json"));
+        let fill = |format, media| {
+            let arguments = ["a\"b", "<c>"].map(|text| escaped(text, media));
+            fill(format, &arguments).unwrap()
+        };
+        assert_eq!(fill("{\"x\":\"$1\"}", Media::Json), "{\"x\":\"a\\\"b\"}");
+        assert_eq!(fill("<x>$2$3 $</x>", Media::Xml), "<x>&lt;c&gt;$3 $</x>");
+        assert_eq!(fill("$1$2", Media::Text), "a\"b<c>");
     }
 }

@@ -1,33 +1,182 @@
-//! From an endpoint to a back-end call. Sources: HTTPEndpoint, Axis2FlexibleMEPClient.
+//! From an endpoint to a back-end call. Sources: HTTPEndpoint, AbstractEndpoint,
+//! Axis2FlexibleMEPClient.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
 
 use super::answers::not_executed;
-use super::exchange::{BackendCall, Exchange, Fault, Step};
-use super::run::MAX_CALLS;
+use super::choose::Stop;
+use super::exchange::{BackendCall, Body, Exchange, Fault, Step};
+use super::run::{Flowing, MAX_CALLS};
 use crate::expression::Scope;
-use crate::plan::{Address, Endpoint, EndpointRef};
+use crate::plan::{Address, EndpointKind, EndpointRef, Leaf, SequenceRef, Timeout};
+
+/// A call that is under way.
+#[derive(Debug)]
+pub(super) struct Sending {
+    /// The groups from the root to the leaf, each with the position of the child chosen.
+    pub(super) path: Vec<(usize, usize)>,
+    pub(super) leaf: usize,
+    /// Children that have had this request.
+    pub(super) tried: Vec<(usize, usize)>,
+    /// What is sent again to the next child.
+    body: Body,
+    content_type: Option<String>,
+    after: After,
+}
+
+/// What follows the response.
+#[derive(Clone, Debug)]
+pub(super) enum After {
+    /// `send`: the response path.
+    RespondPath,
+    /// `send` with `receive`: that sequence instead.
+    Sequence(SequenceRef),
+    /// `call`: the next mediator.
+    Continue,
+}
 
 impl Exchange {
-    pub(super) fn call(&mut self, reference: &EndpointRef) -> Result<Step, Fault> {
-        let plan = std::sync::Arc::clone(&self.plan);
-        let endpoint: &Endpoint = match reference {
-            EndpointRef::Inline(endpoint) => endpoint,
-            EndpointRef::NotExecuted(element) => return Ok(not_executed(element)),
-            EndpointRef::Own(index) => plan.endpoints.get(*index).ok_or_else(|| missing("?"))?,
-            EndpointRef::Missing(key) => return Err(missing(key)),
+    /// Sends the message to an endpoint.
+    pub(super) fn send(&mut self, reference: &EndpointRef, after: After) -> Flowing {
+        let mut sending = Sending {
+            path: Vec::new(),
+            leaf: 0,
+            tried: Vec::new(),
+            body: Body::Empty,
+            content_type: None,
+            after,
         };
+        if let Err(stop) = self.choose(reference, &mut sending) {
+            return stop.into();
+        }
+        sending.body.clone_from(&self.message.body);
+        sending.content_type.clone_from(&self.message.content_type);
+        if !matches!(sending.after, After::Continue) {
+            self.frames.clear();
+        }
+        self.call_chosen(sending)
+    }
+
+    /// Sends the message where its To says.
+    pub(super) fn send_to_to(&mut self, after: After) -> Flowing {
+        if self.message.to.is_none() {
+            let message = "send without an endpoint, and the message has no To";
+            return Flowing::Failed(Fault::new(0, message));
+        }
+        let last = self.plan.endpoints.len().saturating_sub(1);
+        self.send(&EndpointRef::Own(last), after)
+    }
+
+    /// Takes note of a response, and goes on behind `send` or `call`.
+    pub(super) fn arrived(&mut self) -> After {
+        let Some(sending) = self.sending.take() else {
+            return After::RespondPath;
+        };
+        let plan = Arc::clone(&self.plan);
+        if let Some(leaf) = plan.endpoints.get(sending.leaf) {
+            leaf.shared.get().machine().success();
+        }
+        for (group, child) in &sending.path {
+            self.bind_session(*group, *child);
+        }
+        sending.after
+    }
+
+    /// Takes note of a failure: the next child of a group, or a fault.
+    pub(super) fn call_failed(&mut self, fault: Fault, body_left: bool) -> Flowing {
+        let Some(mut sending) = self.sending.take() else {
+            return Flowing::Failed(fault);
+        };
+        let plan = Arc::clone(&self.plan);
+        let leaf = plan.endpoints.get(sending.leaf);
+        let mut again = false;
+        if let Some(endpoint) = leaf
+            && let EndpointKind::Leaf(leaf) = &endpoint.kind
+        {
+            if leaf.discard && fault.code == Fault::TIMEOUT {
+                // Nothing is sent and nothing is told (`TimeoutHandler`).
+                return Flowing::Done(super::answers::nothing(504));
+            }
+            // A client that goes away says nothing about the back end.
+            if !fault.is_of_client() {
+                let mut machine = endpoint.shared.get().machine();
+                again = machine.fault(&leaf.suspension, fault.code, self.environment.now);
+            }
+        }
+        if sending.path.is_empty() || fault.is_of_client() || !body_left {
+            return Flowing::Failed(fault);
+        }
+        match self.choose_after(&mut sending, fault, again) {
+            Err(stop) => stop.into(),
+            Ok(()) => {
+                self.message.body.clone_from(&sending.body);
+                self.message.content_type.clone_from(&sending.content_type);
+                self.call_chosen(sending)
+            }
+        }
+    }
+
+    fn call_chosen(&mut self, sending: Sending) -> Flowing {
         self.calls += 1;
         if self.calls > MAX_CALLS {
             let message = format!("more than {MAX_CALLS} back-end calls for one request");
-            return Err(Fault::new(0, message));
+            return Flowing::Failed(Fault::new(0, message));
         }
+        let plan = Arc::clone(&self.plan);
+        let Some(endpoint) = plan.endpoints.get(sending.leaf) else {
+            return Flowing::Failed(missing("?"));
+        };
+        let leaf = match &endpoint.kind {
+            EndpointKind::Leaf(leaf) => leaf,
+            EndpointKind::NotExecuted(element) => return Flowing::Done(not_executed(element)),
+            EndpointKind::Group(_) | EndpointKind::Indirect(_) => {
+                return Flowing::Failed(missing(&endpoint.name));
+            }
+        };
+        for property in &endpoint.properties {
+            if let Flowing::Failed(fault) = self.run_property(property) {
+                return Flowing::Failed(fault);
+            }
+        }
+        let (url, method) = self.address(leaf);
+        let (mut headers, body) = match self.outgoing() {
+            Ok(outgoing) => outgoing,
+            Err(fault) => return Flowing::Failed(fault),
+        };
+        // A fault sequence may still look at the headers; the body is gone once it is sent.
+        self.message.headers.clone_from(&headers);
+        if let Some(value) = &leaf.authorization
+            && let Ok(mut value) = HeaderValue::try_from(value)
+        {
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let may_repeat = !sending.path.is_empty();
+        self.sending = Some(sending);
+        Flowing::Done(Step::Call(Box::new(BackendCall {
+            method,
+            url,
+            headers,
+            body,
+            timeout: self.timeout(leaf),
+            endpoint: endpoint.name.clone(),
+            host: self.property(Scope::Axis2, "REQUEST_HOST_HEADER"),
+            may_repeat,
+        })))
+    }
+
+    fn address(&self, leaf: &Leaf) -> (String, String) {
         let postfix = self
             .property(Scope::Axis2, "REST_URL_POSTFIX")
             .unwrap_or_default();
         let method = self
             .property(Scope::Axis2, "HTTP_METHOD")
             .unwrap_or_default();
-        let (url, method) = match &endpoint.address {
-            Address::NotExecuted(element) => return Ok(not_executed(element)),
+        match &leaf.address {
             Address::Fixed(uri) => (join(uri, &postfix), method),
             Address::To => (self.message.to.clone().unwrap_or_default(), method),
             Address::Http {
@@ -36,49 +185,45 @@ impl Exchange {
             } => {
                 let is_variable =
                     |name: &str| name.starts_with("uri.var.") || name.starts_with("query.param.");
-                let has_properties = self.default.keys().any(|name| is_variable(name))
-                    || endpoint
-                        .properties
-                        .iter()
-                        .any(|(name, _)| is_variable(name));
-                let address = template.expand(has_properties, &|name| {
-                    let own = endpoint.properties.iter().find(|(key, _)| key == name);
-                    own.map(|(_, value)| value.clone())
-                        .or_else(|| self.property(Scope::Default, name))
-                });
+                let has_properties = self.default.keys().any(|name| is_variable(name));
+                let address =
+                    template.expand(has_properties, &|name| self.property(Scope::Default, name));
                 match own {
                     Some(method) => (address.into_owned(), method.clone()),
                     None => (join(&address, &postfix), method),
                 }
             }
-        };
-        let (headers, body) = match self.outgoing() {
-            Ok(outgoing) => outgoing,
-            Err(step) => return Ok(step),
-        };
-        // A fault sequence may still look at the headers; the body is gone once it is sent.
-        self.message.headers.clone_from(&headers);
-        self.frames.clear();
-        Ok(Step::Call(Box::new(BackendCall {
-            method,
-            url,
-            headers,
-            body,
-            timeout: endpoint.timeout,
-            discard: endpoint.discard,
-            endpoint: endpoint.name.clone(),
-            host: self.property(Scope::Axis2, "REQUEST_HOST_HEADER"),
-        })))
+        }
+    }
+
+    /// A computed timeout that is no number leaves the global one.
+    fn timeout(&self, leaf: &Leaf) -> Option<Duration> {
+        match leaf.timeout.as_ref()? {
+            Timeout::Fixed(duration) => Some(*duration),
+            Timeout::Dynamic(expression) => {
+                let text = self.text_of(expression)?;
+                let milliseconds = text.trim().parse().ok().filter(|number| *number > 0)?;
+                Some(Duration::from_millis(milliseconds))
+            }
+        }
     }
 }
 
-fn missing(key: &str) -> Fault {
+impl From<Stop> for Flowing {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Fault(fault) => Self::Failed(fault),
+            Stop::NotExecuted(element) => Self::Done(not_executed(&element)),
+        }
+    }
+}
+
+pub(super) fn missing(key: &str) -> Fault {
     Fault::new(
         Fault::ENDPOINT_MISSING,
         format!("Couldn't find the endpoint with the key : {key}"),
     )
 }
-
 /// Address + REST_URL_POSTFIX with exactly one slash between them, none before a query.
 fn join(address: &str, postfix: &str) -> String {
     match (address.ends_with('/'), postfix.chars().next()) {

@@ -1,5 +1,6 @@
 //! One request on its way through one API: the message context.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::expression::Scope;
-use crate::plan::{Block, LogCategory, Plan, SequenceRef};
+use super::cache::Keeping;
+use super::content::Seen;
+use super::endpoint::Sending;
+use crate::expression::{Expression, MAX_TEXT, Scope};
+use crate::plan::{Block, LogCategory, Media, Plan, SequenceRef};
 
 /// What the data plane knows about the request.
 #[derive(Debug)]
@@ -50,7 +54,18 @@ pub struct Environment {
 #[derive(Debug)]
 pub enum Step {
     Call(Box<BackendCall>),
+    /// A mediator looks into this body, [`Body::Request`] or [`Body::Response`]: it is to be read
+    /// as far as needed and given to [`Exchange::read`].
+    Read(Body, Need),
     Answer(Box<Answer>),
+}
+
+/// How much of a body a mediator needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    Whole,
+    /// The whole, if it has no more bytes; else it goes on as it was.
+    UpTo(usize),
 }
 
 /// A request to a back end. Connection-level headers are the data plane's business.
@@ -62,12 +77,12 @@ pub struct BackendCall {
     pub body: Body,
     /// `None`: the gateway's global timeout.
     pub timeout: Option<Duration>,
-    /// A timeout answers nothing from the fault sequence (`responseAction` discard).
-    pub discard: bool,
     /// The endpoint's name, for logs.
     pub endpoint: String,
     /// REQUEST_HOST_HEADER: the Host header, where it is not the address's.
     pub host: Option<String>,
+    /// If it fails, another endpoint may get the same body.
+    pub may_repeat: bool,
 }
 
 /// The head of a back end's response.
@@ -106,10 +121,21 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The client's body could not be read.
+    pub const CLIENT_FAILED: u32 = 101_001;
     pub const SENDING_FAILED: u32 = 101_500;
+    /// The back end's response could not be read.
+    pub const RECEIVING_FAILED: u32 = 101_501;
     pub const CONNECTION_FAILED: u32 = 101_503;
     pub const TIMEOUT: u32 = 101_504;
+    /// The back end closed the connection before it answered.
+    pub const CONNECTION_CLOSED: u32 = 101_505;
+    pub const PROTOCOL: u32 = 101_506;
     pub const CONNECTION_TIMEOUT: u32 = 101_508;
+    /// No child of a group is ready, or the failure of one ends the tries.
+    pub const NO_READY_CHILD: u32 = 303_000;
+    /// The endpoint itself is suspended or switched off.
+    pub const NOT_READY: u32 = 303_001;
     pub const ENDPOINT_MISSING: u32 = 305_100;
 
     #[must_use]
@@ -120,6 +146,11 @@ impl Fault {
             detail: message.clone(),
             message,
         }
+    }
+
+    /// Whether the client failed, and no endpoint.
+    pub(super) fn is_of_client(&self) -> bool {
+        matches!(self.code, 101_000 | 101_001)
     }
 }
 
@@ -143,16 +174,23 @@ pub(super) struct Message {
     /// Headers that mediators have set since the message turned round or failed: of a request's
     /// headers, only these travel back to the client.
     pub(super) own_headers: HashSet<HeaderName>,
+    /// The body as mediators have seen it last.
+    pub(super) seen: Seen,
     /// WS-Addressing To, which `header` may remove or set.
     pub(super) to: Option<String>,
+    /// WS-Addressing Action.
+    pub(super) action: Option<String>,
+    pub(super) is_fault: bool,
 }
 
 /// A block that is being run.
 pub(super) struct Frame {
     pub(super) block: Block,
     pub(super) next: usize,
-    /// The fault handler that the sequence pushed goes with it.
-    pub(super) handles_faults: bool,
+    /// The fault handlers that the sequence pushed go with it.
+    pub(super) handlers: usize,
+    /// Of a template: what `$func:` reads.
+    pub(super) parameters: Option<HashMap<String, String>>,
 }
 
 /// Where a fault goes.
@@ -170,14 +208,25 @@ pub struct Exchange {
     pub(super) method: String,
     pub(super) query: Vec<(String, String)>,
     pub(super) has_body: bool,
+    /// Of the request.
+    pub(super) content_type: String,
     pub(super) message: Message,
     pub(super) default: HashMap<String, String>,
     pub(super) axis2: HashMap<String, String>,
     pub(super) operation: HashMap<String, String>,
+    /// Default properties that are XML or JSON, and not just text.
+    pub(super) markup: HashMap<String, Media>,
+    /// What a `cache` mediator needs to keep the response.
+    pub(super) keeping: Option<Keeping>,
+    pub(super) in_response_path: bool,
     pub(super) frames: Vec<Frame>,
     pub(super) handlers: Vec<Handler>,
+    /// The call that the data plane is making.
+    pub(super) sending: Option<Sending>,
     /// Mediators run and calls made so far, against loops.
     pub(super) executed: usize,
+    /// Why an expression of the mediator that is running could not be evaluated.
+    pub(super) unevaluated: Cell<Option<String>>,
     pub(super) calls: usize,
     pub(super) logs: Vec<LogRecord>,
 }
@@ -196,6 +245,20 @@ impl Exchange {
     /// Takes the log lines written since the last call.
     pub fn take_logs(&mut self) -> Vec<LogRecord> {
         std::mem::take(&mut self.logs)
+    }
+
+    /// The string value of an expression, `None` where there is none.
+    pub(super) fn text_of(&self, expression: &Expression) -> Option<String> {
+        self.complete(expression.evaluate(self).into_text())
+    }
+
+    /// A result that is too long fails the mediator.
+    pub(super) fn complete(&self, text: Option<String>) -> Option<String> {
+        if text.as_ref().is_some_and(|text| text.len() > MAX_TEXT) {
+            self.unevaluated
+                .set(Some("the result of an expression is too long".to_owned()));
+        }
+        text
     }
 
     /// The value of a property, `None` where there is none.
@@ -217,6 +280,12 @@ impl Exchange {
                 .get(name)
                 .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
             Scope::Operation => self.operation.get(name).cloned(),
+            Scope::Function => self
+                .frames
+                .iter()
+                .rev()
+                .find_map(|frame| frame.parameters.as_ref())
+                .and_then(|parameters| parameters.get(name).cloned()),
             Scope::Url => self
                 .query
                 .iter()
@@ -231,7 +300,10 @@ impl Exchange {
             "SYSTEM_TIME" => Some(self.environment.now.to_string()),
             "MessageID" => Some(self.environment.message_id.clone()),
             "To" => self.message.to.clone(),
-            "MESSAGE_FORMAT" => Some(if self.has_body { "pox" } else { "get" }.to_owned()),
+            "MESSAGE_FORMAT" => Some(self.message_format().to_owned()),
+            "Action" => self.message.action.clone(),
+            "From" | "ReplyTo" | "FaultTo" => None,
+            "FAULT" => self.message.is_fault.then(|| "TRUE".to_owned()),
             _ => self
                 .default
                 .get(name)
@@ -240,18 +312,28 @@ impl Exchange {
         }
     }
 
+    /// `pox`, `get`, `soap11` or `soap12`, by the content type of the request.
+    pub(super) fn message_format(&self) -> &'static str {
+        let media = self.content_type.split(';').next().unwrap_or_default();
+        match media.trim().to_ascii_lowercase().as_str() {
+            _ if !self.has_body => "get",
+            "text/xml" => "soap11",
+            "application/soap+xml" => "soap12",
+            _ => "pox",
+        }
+    }
+
     /// Sets or removes a property (`PropertyMediator`, `Axis2MessageContext.setProperty`).
     pub(super) fn set_property(&mut self, scope: Scope, name: &str, value: Option<String>) {
         match scope {
             // Setting null leaves the default scope as it is; only `action="remove"` removes.
-            Scope::Default => match value {
-                Some(value) => {
-                    self.default.insert(name.to_owned(), value);
-                }
-                None => {
-                    self.default.remove(name);
-                }
-            },
+            Scope::Default => {
+                self.markup.remove(name);
+                match value {
+                    Some(value) => self.default.insert(name.to_owned(), value),
+                    None => self.default.remove(name),
+                };
+            }
             // The headers as a whole; removing the property removes them all.
             Scope::Axis2 if name == "TRANSPORT_HEADERS" && value.is_none() => {
                 self.message.headers.clear();
@@ -273,7 +355,7 @@ impl Exchange {
                 }
             },
             Scope::Transport => self.set_header(name, value.as_deref()),
-            Scope::Url => {}
+            Scope::Url | Scope::Function => {}
         }
     }
 

@@ -3,8 +3,8 @@
 
 use http::header::CONTENT_TYPE;
 
-use super::answers::{needs_conversion, not_executed};
-use super::exchange::{Answer, Body, Exchange, Step};
+use super::exchange::{Answer, Body, Exchange, Fault, Step};
+use super::run::Flowing;
 
 impl Exchange {
     /// Nothing was sent: 202, or the status that was set (`ServerWorker.sendAck`).
@@ -30,27 +30,31 @@ impl Exchange {
     }
 
     /// Sends the current message to the client.
-    pub(super) fn answer(&mut self) -> Step {
+    pub(super) fn answer(&mut self) -> Flowing {
         let (mut headers, body) = match self.outgoing() {
             Ok(outgoing) => outgoing,
-            Err(step) => return step,
+            Err(fault) => return Flowing::Failed(fault),
         };
         if !self.message.from_back_end {
             headers = super::answers::own_headers(headers, &self.message.own_headers, &body);
         }
-        Step::Answer(Box::new(Answer {
+        Flowing::Done(Step::Answer(Box::new(Answer {
             status: self.status().unwrap_or(200),
             headers,
             body,
-        }))
+        })))
     }
 
     /// Headers and body as they leave the gateway, in either direction.
-    pub(super) fn outgoing(&mut self) -> Result<(http::HeaderMap, Body), Step> {
+    pub(super) fn outgoing(&mut self) -> Result<(http::HeaderMap, Body), Fault> {
+        let no_entity = self.axis2.get("NO_ENTITY_BODY");
+        let no_entity = no_entity.is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
+        if !no_entity {
+            self.convert()?;
+        }
         let mut headers = std::mem::take(&mut self.message.headers);
         let mut body = std::mem::take(&mut self.message.body);
-        let no_entity = self.axis2.get("NO_ENTITY_BODY");
-        if no_entity.is_some_and(|flag| flag.eq_ignore_ascii_case("true")) {
+        if no_entity {
             body = Body::Empty;
             headers.remove(CONTENT_TYPE);
             headers.remove(http::header::CONTENT_LENGTH);
@@ -62,26 +66,12 @@ impl Exchange {
         if let Body::Bytes(_) = body {
             headers.remove(http::header::CONTENT_LENGTH);
             headers.remove(http::header::TRANSFER_ENCODING);
-            headers.remove(http::header::CONTENT_ENCODING);
+            if made.is_some() {
+                headers.remove(http::header::CONTENT_ENCODING);
+            }
         }
-        if body == Body::Empty {
-            return Ok((headers, body));
-        }
-        let have = made.as_deref().or_else(|| {
-            let value = headers.get(CONTENT_TYPE)?;
-            value.to_str().ok()
-        });
-        let converted = [message_type, wanted]
-            .into_iter()
-            .flatten()
-            .find(|wanted| have.is_some_and(|have| needs_conversion(have, wanted)));
-        if let (Some(wanted), Some(have)) = (converted, have) {
-            return Err(not_executed(&crate::plan::NotExecuted {
-                what: format!("conversion of {have} to {wanted}"),
-                place: "messageType".into(),
-            }));
-        }
-        if let Some(content_type) = wanted.map(String::as_str).or(made.as_deref())
+        if body != Body::Empty
+            && let Some(content_type) = wanted.map(String::as_str).or(made.as_deref())
             && let Ok(value) = http::HeaderValue::try_from(content_type)
         {
             headers.insert(CONTENT_TYPE, value);

@@ -1,12 +1,15 @@
 //! One mediator at a time: what each does to the message context.
 
-use bytes::Bytes;
+use std::collections::HashMap;
 
 use super::answers::not_executed;
-use super::exchange::{Body, Exchange, Fault, LogRecord};
+use super::endpoint::After;
+use super::exchange::{Exchange, Fault, Frame, LogRecord};
 use super::run::Flowing;
-use crate::expression::Scope;
-use crate::plan::{Condition, Log, Mediator, Operand, PayloadFactory, Property};
+use crate::expression::{Expression, Scope, Value};
+use crate::plan::{
+    Addressing, CallTemplate, Condition, Log, Media, Mediator, Operand, Property, ValueKind,
+};
 
 /// Bytes of a property's value.
 const MAX_VALUE: usize = 1024 * 1024;
@@ -14,113 +17,183 @@ const MAX_VALUE: usize = 1024 * 1024;
 impl Exchange {
     pub(super) fn mediate(&mut self, mediator: &Mediator) -> Flowing {
         match mediator {
-            Mediator::Property(property) => self.run_property(property),
+            Mediator::Property(property) => return self.run_property(property),
             Mediator::Filter(filter) => {
-                let holds = {
-                    let lookup = |scope: Scope, name: &str| self.property(scope, name);
-                    match &filter.condition {
-                        Condition::Holds(expression) => expression.evaluate(&lookup).truth(),
-                        Condition::Matches(source, regex) => source
-                            .evaluate(&lookup)
-                            .into_text()
-                            .is_some_and(|text| regex.is_match(&text)),
-                    }
+                let holds = match &filter.condition {
+                    Condition::Holds(expression) => expression.evaluate(self).truth(),
+                    Condition::Matches(source, regex) => self
+                        .text_of(source)
+                        .is_some_and(|text| regex.is_match(&text)),
                 };
-                let block = if holds {
-                    &filter.then
-                } else {
-                    &filter.otherwise
-                };
-                self.enter_block(block);
-                Flowing::On
+                self.enter_block(match holds {
+                    true => &filter.then,
+                    false => &filter.otherwise,
+                });
             }
             Mediator::Switch(switch) => {
-                let value = switch
-                    .source
-                    .evaluate(&|scope, name| self.property(scope, name))
-                    .into_text();
+                let value = self.text_of(&switch.source);
                 let case = value.as_deref().and_then(|value| {
                     let mut cases = switch.cases.iter();
                     cases.find(|(regex, _)| regex.is_match(value))
                 });
                 self.enter_block(case.map_or(&switch.default, |(_, block)| block));
-                Flowing::On
             }
-            Mediator::Log(log) => {
-                self.log(log);
-                Flowing::On
-            }
-            Mediator::Sequence(reference) => self.enter_reference(reference),
-            Mediator::Inline(sequence) => {
-                self.enter(sequence);
-                Flowing::On
-            }
-            Mediator::Send(Some(endpoint)) => match self.call(endpoint) {
-                Ok(step) => Flowing::Done(step),
-                Err(fault) => Flowing::Failed(fault),
-            },
-            Mediator::Send(None) => {
-                let marked = self.default.get("RESPONSE").map(String::as_str) == Some("true");
-                if self.message.is_response || (marked && self.message.to.is_none()) {
-                    Flowing::Done(self.answer())
-                } else {
-                    Flowing::Failed(Fault::new(
-                        0,
-                        "send without an endpoint, and the message is no response",
-                    ))
+            Mediator::Log(log) => self.log(log),
+            Mediator::Sequence(reference) => return self.enter_reference(reference),
+            Mediator::Inline(sequence) => self.enter(sequence),
+            Mediator::Direction { response, block } => {
+                if self.message.is_response == *response {
+                    self.enter_block(block);
                 }
             }
-            Mediator::Respond => Flowing::Done(self.answer()),
+            Mediator::CallTemplate(call) => return self.call_template(call),
+            Mediator::Send(endpoint, receive) => {
+                let after = match receive {
+                    Some(sequence) => After::Sequence(sequence.clone()),
+                    None => After::RespondPath,
+                };
+                let marked = self.default.get("RESPONSE").map(String::as_str) == Some("true");
+                let to_client = self.message.is_response || (marked && self.message.to.is_none());
+                return match endpoint {
+                    Some(endpoint) => self.send(endpoint, after),
+                    None if to_client => self.answer(),
+                    None => self.send_to_to(after),
+                };
+            }
+            Mediator::Call(Some(endpoint)) => return self.send(endpoint, After::Continue),
+            Mediator::Call(None) => return self.send_to_to(After::Continue),
+            Mediator::Respond => return self.answer(),
             Mediator::Loopback => {
-                if self.message.is_response {
-                    // In the response path already: going round again would never end.
+                if self.in_response_path {
+                    // Going round again would never end.
                     return Flowing::Done(self.acknowledge());
                 }
+                if !self.message.from_back_end {
+                    self.axis2.remove("HTTP_SC");
+                }
                 self.message.is_response = true;
-                self.axis2.remove("HTTP_SC");
-                Flowing::Done(self.respond_path())
+                return Flowing::Done(self.respond_path());
             }
-            Mediator::Drop => Flowing::Done(self.acknowledge()),
-            Mediator::RemoveTo => {
-                self.message.to = None;
-                Flowing::On
+            Mediator::Drop => return Flowing::Done(self.acknowledge()),
+            Mediator::Header(which, value) => {
+                let value = value.as_ref().and_then(|value| self.operand(value));
+                match which {
+                    Addressing::To => self.message.to = value,
+                    Addressing::Action => self.message.action = value,
+                }
             }
-            Mediator::SetTo(operand) => {
-                self.message.to = self.operand(operand);
-                Flowing::On
-            }
-            Mediator::PayloadFactory(factory) => self.make_payload(factory),
-            Mediator::NotExecuted(element) => Flowing::Done(not_executed(element)),
+            Mediator::PayloadFactory(factory) => return self.make_payload(factory),
+            Mediator::MakeFault(fault) => self.make_fault(fault),
+            Mediator::Enrich(enrich) => return self.enrich(enrich),
+            Mediator::Rewrite(rewrite) => return self.rewrite(rewrite),
+            Mediator::Cache(cache) => return self.find_kept(cache),
+            Mediator::Collect => self.keep_response(),
+            Mediator::NotExecuted(element) => return Flowing::Done(not_executed(element)),
         }
+        Flowing::On
     }
 
     /// Sets or removes a property. A value that is not there leaves the property as it is, but
     /// empties a header (`PropertyMediator`).
-    fn run_property(&mut self, property: &Property) -> Flowing {
-        let value = match (&property.value, property.scope) {
-            (None, _) => None,
-            (Some(operand), scope) => match (self.operand(operand), scope) {
-                (Some(value), _) => Some(value),
-                (None, Scope::Transport) => Some(String::new()),
-                (None, _) => return Flowing::On,
-            },
+    pub(super) fn run_property(&mut self, property: &Property) -> Flowing {
+        let Some(operand) = &property.value else {
+            self.set_property(property.scope, &property.name, None);
+            return Flowing::On;
+        };
+        let (value, mut markup) = match operand {
+            Operand::Literal(text) => (Some(text.clone()), None),
+            Operand::Expression(expression) => self.text_and_markup(expression),
+        };
+        let value = match (value, &property.part) {
+            (Some(text), Some((pattern, group))) => pattern.group(&text, *group),
+            (value, _) => value,
+        };
+        let value = match (value, property.scope) {
+            (Some(value), _) => value,
+            (None, Scope::Transport) => String::new(),
+            (None, _) => return Flowing::On,
+        };
+        let failed = |why: &str| {
+            let message = format!("the value of property {} {why}", property.name);
+            Flowing::Failed(Fault::new(0, message))
         };
         // Properties that double themselves must not eat the gateway's memory.
-        if value.as_ref().is_some_and(|value| value.len() > MAX_VALUE) {
-            let message = format!("the value of property {} is too large", property.name);
-            return Flowing::Failed(Fault::new(0, message));
+        if value.len() > MAX_VALUE {
+            return failed("is too large");
         }
-        self.set_property(property.scope, &property.name, value);
+        if !property.kind.takes(&value) {
+            return failed("is none of its type");
+        }
+        match property.kind {
+            ValueKind::Om if crate::message::Document::parse(&value).is_err() => {
+                return failed("is no XML");
+            }
+            ValueKind::Om => markup = Some(Media::Xml),
+            ValueKind::Json => markup = Some(Media::Json),
+            _ => {}
+        }
+        self.set_property(property.scope, &property.name, Some(value));
+        if let (Scope::Default, Some(media)) = (property.scope, markup) {
+            self.markup.insert(property.name.clone(), media);
+        }
         Flowing::On
     }
 
     pub(super) fn operand(&self, operand: &Operand) -> Option<String> {
         match operand {
             Operand::Literal(text) => Some(text.clone()),
-            Operand::Expression(expression) => expression
-                .evaluate(&|scope, name| self.property(scope, name))
-                .into_text(),
+            Operand::Expression(expression) => self.text_of(expression),
         }
+    }
+
+    /// The string value of an expression, and what it is where it is more than text.
+    pub(super) fn text_and_markup(
+        &self,
+        expression: &Expression,
+    ) -> (Option<String>, Option<Media>) {
+        let value = expression.evaluate(self);
+        let markup = match (&value, expression) {
+            (Value::Json(json), _) if json.is_object() || json.is_array() => Some(Media::Json),
+            (Value::Nodes(envelope, nodes), _) => nodes
+                .iter()
+                .any(|node| {
+                    node.attribute.is_none()
+                        && envelope.document.name(node.node).is_some()
+                        && envelope.document.own_text(node.node).trim().is_empty()
+                })
+                .then_some(Media::Xml),
+            (_, Expression::Property(Scope::Default, name)) => self.markup.get(name).copied(),
+            _ => None,
+        };
+        (self.complete(value.into_text()), markup)
+    }
+
+    fn call_template(&mut self, call: &CallTemplate) -> Flowing {
+        let plan = std::sync::Arc::clone(&self.plan);
+        let Some(template) = call.template.and_then(|at| plan.templates.get(at)) else {
+            let message = format!("Sequence template named {} cannot be found", call.name);
+            return Flowing::Failed(Fault::new(0, message));
+        };
+        let mut parameters: HashMap<String, String> = template.parameters.iter().cloned().collect();
+        for (name, value) in &call.arguments {
+            let value = self.operand(value).unwrap_or_default();
+            if value.len() > MAX_VALUE {
+                let message = format!("the value of parameter {name} is too large");
+                return Flowing::Failed(Fault::new(0, message));
+            }
+            parameters.insert(name.clone(), value);
+        }
+        let mut handlers = 0;
+        for on_error in [&call.on_error, &template.sequence.on_error] {
+            handlers += self.push_on_error(on_error.as_ref());
+        }
+        self.frames.push(Frame {
+            block: std::sync::Arc::clone(&template.sequence.block),
+            next: 0,
+            handlers,
+            parameters: Some(parameters),
+        });
+        Flowing::On
     }
 
     fn log(&mut self, log: &Log) {
@@ -136,28 +209,11 @@ impl Exchange {
             };
             fields.push((name.clone(), text));
         }
+        // What cannot be logged is no reason to fail.
+        self.unevaluated.take();
         self.logs.push(LogRecord {
             category: log.category,
             fields,
         });
-    }
-
-    fn make_payload(&mut self, factory: &PayloadFactory) -> Flowing {
-        let arguments: Vec<String> = factory
-            .arguments
-            .iter()
-            .map(|operand| self.operand(operand).unwrap_or_default())
-            .collect();
-        let Some(text) = super::answers::fill(&factory.format, factory.media, &arguments) else {
-            return Flowing::Failed(Fault::new(0, "the payload is too large"));
-        };
-        self.message.body = Body::Bytes(Bytes::from(text));
-        // The original announces the made type in both properties (`PayloadFactoryMediator`).
-        let content_type = factory.media.content_type();
-        for name in ["messageType", "ContentType"] {
-            self.axis2.insert(name.to_owned(), content_type.to_owned());
-        }
-        self.message.content_type = Some(content_type.to_owned());
-        Flowing::On
     }
 }

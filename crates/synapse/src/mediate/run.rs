@@ -1,16 +1,15 @@
 //! Running mediators: an explicit stack of blocks, so that an exchange can wait for a back end
 //! anywhere and no artifact can overflow the thread's stack.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::answers::{engine_answer, not_executed};
-use super::exchange::{
-    BackendResponse, Body, Environment, Exchange, Fault, Frame, Handler, Message, Request, Step,
-    Target,
-};
-use crate::dispatch::{ApiRoute, VersionStrategy};
-use crate::plan::{Flow, KeyType, Mediator, Plan, Sequence, SequenceRef};
+use super::content::Seen;
+use super::endpoint::After;
+use super::exchange::{BackendResponse, Body, Exchange, Fault, Frame, Handler, Message, Step};
+use crate::plan::{Flow, Mediator, Sequence, SequenceRef};
 
 /// Blocks inside each other at run time; a sequence that calls itself ends here.
 const MAX_FRAMES: usize = 128;
@@ -27,103 +26,10 @@ pub(super) enum Flowing {
 }
 
 impl Exchange {
-    /// Starts an exchange at a resource that dispatch has found, and runs up to the first step.
+    /// Goes on with the back end's response. `now` is milliseconds since the epoch.
     #[must_use]
-    pub fn start(
-        plan: Arc<Plan>,
-        target: Target<'_>,
-        request: Request<'_>,
-        environment: Environment,
-    ) -> (Self, Step) {
-        let host = request.headers.get(http::header::HOST);
-        let url_prefix = format!(
-            "{}://{}",
-            if request.https { "https" } else { "http" },
-            host.and_then(|host| host.to_str().ok()).unwrap_or_default()
-        );
-        let mut exchange = Self {
-            plan,
-            api: target.api,
-            resource: target.resource,
-            environment,
-            method: request.method.to_owned(),
-            has_body: request.has_body,
-            message: Message {
-                body: if request.has_body {
-                    Body::Request
-                } else {
-                    Body::Empty
-                },
-                headers: request.headers,
-                to: Some(request.target.to_owned()),
-                ..Message::default()
-            },
-            query: target.query,
-            default: HashMap::new(),
-            axis2: HashMap::new(),
-            operation: HashMap::new(),
-            frames: Vec::new(),
-            handlers: Vec::new(),
-            executed: 0,
-            calls: 0,
-            logs: Vec::new(),
-        };
-        let plan = Arc::clone(&exchange.plan);
-        let Some((api, resource)) = plan
-            .apis
-            .get(target.api)
-            .and_then(|api| Some((api, api.resources.get(target.resource)?)))
-        else {
-            let step = engine_answer(500, "Internal Server Error", "no such resource in the plan");
-            return (exchange, step);
-        };
-        exchange.set_rest_properties(
-            &api.route,
-            &resource.pattern,
-            target.rest_url_postfix,
-            request.method,
-            &url_prefix,
-        );
-        for (name, value) in target.variables {
-            exchange.default.insert(format!("uri.var.{name}"), value);
-        }
-        for (name, value) in exchange.query.clone() {
-            exchange
-                .default
-                .insert(format!("query.param.{name}"), value);
-        }
-        let key_type = match api.key_type {
-            KeyType::Production => "PRODUCTION",
-            KeyType::Sandbox => "SANDBOX",
-        };
-        exchange
-            .default
-            .insert("AM_KEY_TYPE".into(), key_type.into());
-        if api.port_properties {
-            let (http, https) = (
-                exchange.environment.http_port,
-                exchange.environment.https_port,
-            );
-            exchange
-                .default
-                .insert("http.nio.port".into(), http.to_string());
-            exchange
-                .default
-                .insert("https.nio.port".into(), https.to_string());
-        }
-        exchange.push_flow_handler(&resource.fault_sequence);
-        // The stack runs what is pushed last first.
-        let entered = exchange.enter_flow(&resource.in_sequence);
-        for index in api.extension_in.iter().rev() {
-            exchange.enter_reference(&SequenceRef::Own(*index));
-        }
-        let step = exchange.go_on(entered);
-        (exchange, step)
-    }
-
-    /// Goes on with the back end's response.
-    #[must_use]
-    pub fn response(&mut self, response: BackendResponse) -> Step {
+    pub fn response(&mut self, response: BackendResponse, now: i64) -> Step {
+        self.environment.now = now;
         self.message = Message {
             headers: response.headers,
             body: Body::Response,
@@ -136,17 +42,56 @@ impl Exchange {
         }
         self.axis2
             .insert("HTTP_SC".into(), response.status.to_string());
-        self.respond_path()
+        match self.arrived() {
+            After::RespondPath => self.respond_path(),
+            After::Continue => self.run(),
+            After::Sequence(sequence) => {
+                self.in_response_path = true;
+                self.handlers.truncate(1);
+                let entered = self.enter_reference(&sequence);
+                self.go_on(entered)
+            }
+        }
     }
 
-    /// Goes on after a failed call: the innermost fault handler runs.
+    /// Goes on after a failed call: the group's next endpoint gets the message, if its body is
+    /// left (can be sent once more), else the innermost fault handler runs.
     #[must_use]
-    pub fn failed(&mut self, fault: Fault) -> Step {
-        self.go_on(Flowing::Failed(fault))
+    pub fn failed(&mut self, fault: Fault, now: i64, body_left: bool) -> Step {
+        self.environment.now = now;
+        let flowing = self.call_failed(fault, body_left);
+        self.go_on(flowing)
+    }
+
+    /// Goes on with the body that [`Step::Read`] asked for; `None`: it has more bytes than asked
+    /// for, and can still be streamed.
+    #[must_use]
+    pub fn read(&mut self, body: Result<Option<Bytes>, Fault>) -> Step {
+        match body {
+            Ok(Some(bytes)) => {
+                self.message.body = match bytes.is_empty() {
+                    true => Body::Empty,
+                    false => Body::Bytes(bytes),
+                };
+                self.message.seen = Seen::default();
+                self.run()
+            }
+            Ok(None) => {
+                // The mediator that wanted it is passed by.
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.next += 1;
+                }
+                self.run()
+            }
+            Err(fault) => {
+                self.message.body = Body::Empty;
+                self.go_on(Flowing::Failed(fault))
+            }
+        }
     }
 
     /// Runs from where the last thing left it.
-    fn go_on(&mut self, flowing: Flowing) -> Step {
+    pub(super) fn go_on(&mut self, flowing: Flowing) -> Step {
         match flowing {
             Flowing::On => self.run(),
             Flowing::Done(step) => step,
@@ -161,12 +106,14 @@ impl Exchange {
     pub(super) fn respond_path(&mut self) -> Step {
         let plan = Arc::clone(&self.plan);
         self.frames.clear();
+        self.in_response_path = true;
         let found = plan
             .apis
             .get(self.api)
             .and_then(|api| Some((api, api.resources.get(self.resource)?)));
         let Some((api, resource)) = found else {
-            return self.answer();
+            let answered = self.answer();
+            return self.go_on(answered);
         };
         // The resource handles faults of the response as it handles those of the request.
         self.handlers.clear();
@@ -185,49 +132,7 @@ impl Exchange {
         self.go_on(entered)
     }
 
-    fn set_rest_properties(
-        &mut self,
-        route: &ApiRoute,
-        pattern: &str,
-        rest_url_postfix: &str,
-        method: &str,
-        url_prefix: &str,
-    ) {
-        let version = match route.version() {
-            VersionStrategy::None => "",
-            VersionStrategy::Context(version) | VersionStrategy::Url(version) => version,
-        };
-        let context = match route.context() {
-            "" => "/",
-            context => context,
-        };
-        for (name, value) in [
-            ("SYNAPSE_REST_API", route.runtime_key().as_str()),
-            ("SYNAPSE_REST_API_VERSION", version),
-            ("REST_API_CONTEXT", context),
-            ("REST_METHOD", method),
-            ("REST_URL_PREFIX", url_prefix),
-            ("API_ELECTED_RESOURCE", pattern),
-            (
-                "REST_FULL_REQUEST_PATH",
-                self.message.to.clone().unwrap_or_default().as_str(),
-            ),
-            (
-                "REST_SUB_REQUEST_PATH",
-                if rest_url_postfix.is_empty() {
-                    "/"
-                } else {
-                    rest_url_postfix
-                },
-            ),
-        ] {
-            self.default.insert(name.to_owned(), value.to_owned());
-        }
-        self.axis2
-            .insert("REST_URL_POSTFIX".into(), rest_url_postfix.to_owned());
-    }
-
-    fn enter_flow(&mut self, flow: &Flow) -> Flowing {
+    pub(super) fn enter_flow(&mut self, flow: &Flow) -> Flowing {
         match flow {
             Flow::Reference(reference) => self.enter_reference(reference),
             Flow::Inline(block) => {
@@ -237,7 +142,7 @@ impl Exchange {
         }
     }
 
-    fn push_flow_handler(&mut self, flow: &Flow) {
+    pub(super) fn push_flow_handler(&mut self, flow: &Flow) {
         self.handlers.push(match flow {
             Flow::Inline(block) => Handler::Block(Arc::clone(block)),
             Flow::Reference(reference) => Handler::Sequence(reference.clone()),
@@ -260,10 +165,7 @@ impl Exchange {
             SequenceRef::Missing(key) => return missing(key),
             SequenceRef::NotExecuted(element) => return Flowing::Done(not_executed(element)),
             SequenceRef::Dynamic(expression) => {
-                let key = expression
-                    .evaluate(&|scope, name| self.property(scope, name))
-                    .into_text()
-                    .unwrap_or_default();
+                let key = self.text_of(expression).unwrap_or_default();
                 let index = plan.sequence_names.get(&key);
                 match index.and_then(|at| plan.sequences.get(*at)) {
                     Some(sequence) => sequence,
@@ -276,14 +178,21 @@ impl Exchange {
     }
 
     pub(super) fn enter(&mut self, sequence: &Sequence) {
-        if let Some(on_error) = &sequence.on_error {
-            self.handlers.push(Handler::Sequence(on_error.clone()));
-        }
+        let handlers = self.push_on_error(sequence.on_error.as_ref());
         self.frames.push(Frame {
             block: Arc::clone(&sequence.block),
             next: 0,
-            handles_faults: sequence.on_error.is_some(),
+            handlers,
+            parameters: None,
         });
+    }
+
+    /// How many handlers there are more.
+    pub(super) fn push_on_error(&mut self, on_error: Option<&SequenceRef>) -> usize {
+        let handler = on_error.map(|on_error| Handler::Sequence(on_error.clone()));
+        let pushed = usize::from(handler.is_some());
+        self.handlers.extend(handler);
+        pushed
     }
 
     /// Runs until there is something to do outside.
@@ -293,9 +202,8 @@ impl Exchange {
                 return self.acknowledge();
             };
             if frame.next >= frame.block.len() {
-                if frame.handles_faults {
-                    self.handlers.pop();
-                }
+                let left = self.handlers.len().saturating_sub(frame.handlers);
+                self.handlers.truncate(left);
                 self.frames.pop();
                 continue;
             }
@@ -310,10 +218,19 @@ impl Exchange {
                     "the sequences of this API call each other without end",
                 );
             }
-            let flowing = match block.get(at) {
-                Some(mediator) => self.mediate(mediator),
-                None => Flowing::On,
+            let Some(mediator) = block.get(at) else {
+                continue;
             };
+            if let Some((body, need)) = self.to_be_read(mediator) {
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.next = at;
+                }
+                return Step::Read(body, need);
+            }
+            let mut flowing = self.mediate(mediator);
+            if let Some(reason) = self.unevaluated.take() {
+                flowing = Flowing::Failed(Fault::new(0, reason));
+            }
             match flowing {
                 Flowing::On => {}
                 Flowing::Done(step) => return step,
@@ -334,6 +251,7 @@ impl Exchange {
                 ("ERROR_CODE", fault.code.to_string()),
                 ("ERROR_MESSAGE", fault.message.clone()),
                 ("ERROR_DETAIL", fault.detail.clone()),
+                ("ERROR_EXCEPTION", fault.detail.clone()),
             ] {
                 self.default.insert(name.to_owned(), value);
             }
@@ -359,7 +277,8 @@ impl Exchange {
             self.frames.push(Frame {
                 block: Arc::clone(block),
                 next: 0,
-                handles_faults: false,
+                handlers: 0,
+                parameters: None,
             });
         }
     }

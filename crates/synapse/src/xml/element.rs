@@ -5,6 +5,8 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Element {
     pub name: String,
+    /// The prefix as written; empty for none.
+    pub prefix: String,
     /// Attributes by their name as written, namespace declarations included.
     pub attributes: Vec<(String, String)>,
     pub children: Vec<Node>,

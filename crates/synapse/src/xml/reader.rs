@@ -185,10 +185,12 @@ impl Reading<'_> {
             return Err(self.error(at, format!("not well-formed: undeclared prefix in {name}")));
         }
         let (line, column) = self.places.of(at);
-        let local = written.rsplit(':').next().unwrap_or(&written).to_owned();
+        let (prefix, local) = written.split_once(':').unwrap_or(("", &written));
+        let (prefix, local) = (prefix.to_owned(), local.to_owned());
         self.open.push((
             Element {
                 name: local,
+                prefix,
                 attributes,
                 children: Vec::new(),
                 line,

@@ -1,5 +1,8 @@
 //! Plans run on exchanges, without any I/O.
 
+mod endpoints;
+mod mediators;
+
 use artifact::{Artifact, Content, Severity};
 use http::{HeaderMap, HeaderValue};
 
@@ -61,13 +64,12 @@ fn start(artifact: &Artifact, body: bool) -> (Exchange, Step) {
 fn call(step: Step) -> BackendCall {
     match step {
         Step::Call(call) => *call,
-        Step::Answer(answer) => panic!("{answer:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
 fn answer(step: Step) -> (u16, HeaderMap, String) {
     match step {
-        Step::Call(call) => panic!("{call:?}"),
         Step::Answer(answer) => {
             let text = match answer.body {
                 Body::Bytes(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
@@ -76,6 +78,7 @@ fn answer(step: Step) -> (u16, HeaderMap, String) {
             };
             (answer.status, answer.headers, text)
         }
+        other => panic!("{other:?}"),
     }
 }
 
@@ -99,7 +102,7 @@ fn a_request_goes_to_the_back_end_and_its_response_to_the_client() {
     assert_eq!(call.body, Body::Request);
     assert_eq!(call.headers["x-in"], "1");
     assert_eq!(call.timeout.unwrap().as_millis(), 500);
-    let (status, headers, body) = answer(exchange.response(respond_with(404)));
+    let (status, headers, body) = answer(exchange.response(respond_with(404), 5));
     assert_eq!((status, body.as_str()), (404, "Response"));
     assert_eq!(headers["x-out"], "2");
 }
@@ -107,13 +110,14 @@ fn a_request_goes_to_the_back_end_and_its_response_to_the_client() {
 #[test]
 fn without_an_out_sequence_the_response_goes_back_as_it_is() {
     let (mut exchange, _) = start(&artifact(SEND), false);
-    assert_eq!(answer(exchange.response(respond_with(201))).0, 201);
+    assert_eq!(answer(exchange.response(respond_with(201), 5)).0, 201);
 }
 
 #[test]
 fn a_failed_call_runs_the_fault_sequence() {
     let (mut exchange, _) = start(&artifact(SEND), false);
-    let (status, headers, body) = answer(exchange.failed(Fault::new(101_503, "no \"one\" there")));
+    let (status, headers, body) =
+        answer(exchange.failed(Fault::new(101_503, "no \"one\" there"), 5, true));
     assert_eq!(status, 500);
     assert_eq!(headers["content-type"], "application/json");
     let body: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -124,7 +128,7 @@ fn a_failed_call_runs_the_fault_sequence() {
         "{SEND}<faultSequence><property name='HTTP_SC' scope='axis2' value='599'/><respond/></faultSequence>"
     );
     let (mut exchange, _) = start(&artifact(&own), true);
-    let (status, headers, body) = answer(exchange.failed(Fault::new(101_504, "t")));
+    let (status, headers, body) = answer(exchange.failed(Fault::new(101_504, "t"), 5, true));
     assert_eq!(
         (status, body.as_str()),
         (599, ""),
@@ -224,7 +228,10 @@ fn a_sequence_handles_its_own_faults_first() {
         },
     ];
     let (mut exchange, _) = start(&own, false);
-    assert_eq!(answer(exchange.failed(Fault::new(101_500, "x"))).0, 555);
+    assert_eq!(
+        answer(exchange.failed(Fault::new(101_500, "x"), 5, true)).0,
+        555
+    );
 }
 
 #[test]
@@ -236,7 +243,7 @@ fn what_was_set_for_the_back_end_is_not_told_to_the_client() {
     );
     let (mut exchange, step) = start(&artifact(&resource), false);
     assert_eq!(call(step).headers["x-key"], "secret");
-    let (status, headers, _) = answer(exchange.failed(Fault::new(101_503, "gone")));
+    let (status, headers, _) = answer(exchange.failed(Fault::new(101_503, "gone"), 5, true));
     assert_eq!(status, 500);
     assert!(headers.get("x-key").is_none());
     assert!(headers.get("x-in").is_none());
@@ -246,7 +253,7 @@ fn what_was_set_for_the_back_end_is_not_told_to_the_client() {
 fn the_response_path_has_the_resource_s_fault_handler_again() {
     let resource = format!("{SEND}<outSequence><sequence key='nowhere'/></outSequence>");
     let (mut exchange, _) = start(&artifact(&resource), false);
-    let (status, _, body) = answer(exchange.response(respond_with(200)));
+    let (status, _, body) = answer(exchange.response(respond_with(200), 5));
     assert_eq!(status, 500);
     assert!(body.contains("Status report"), "{body}");
 }
@@ -258,7 +265,7 @@ fn sending_from_the_response_path_ends() {
     let mut calls = 0;
     while let Step::Call(_) = step {
         calls += 1;
-        step = exchange.response(respond_with(200));
+        step = exchange.response(respond_with(200), 5);
     }
     assert_eq!(calls, 16);
     assert!(answer(step).2.contains("more than 16 back-end calls"));

@@ -1,0 +1,276 @@
+//! Evaluating: operators, conversions between values, and what a result is as text.
+
+use std::cell::{Cell, OnceCell};
+use std::sync::Arc;
+
+use super::{Context, Expression, NodeRef, Operator, Value, number};
+use crate::message::Envelope;
+
+/// Nodes that one evaluation may look at.
+const MAX_STEPS: u64 = 5_000_000;
+/// Bytes of a result; a longer one is not complete.
+pub(crate) const MAX_TEXT: usize = 32 * 1024 * 1024;
+
+pub(super) struct Evaluation<'c> {
+    pub(super) context: &'c dyn Context,
+    envelope: OnceCell<Option<Arc<Envelope>>>,
+    steps: Cell<u64>,
+}
+
+/// The node that a predicate is about.
+#[derive(Clone, Debug)]
+pub(super) struct At {
+    pub(super) envelope: Arc<Envelope>,
+    pub(super) node: NodeRef,
+    pub(super) position: usize,
+    pub(super) size: usize,
+}
+
+impl<'c> Evaluation<'c> {
+    pub(super) fn new(context: &'c dyn Context) -> Self {
+        Self {
+            context,
+            envelope: OnceCell::new(),
+            steps: Cell::new(0),
+        }
+    }
+
+    pub(super) fn run(&self, expression: &Expression) -> Value {
+        let value = self.value(expression, None);
+        if self.is_spent() {
+            self.context
+                .fail("an expression looks at more than 5000000 nodes");
+        }
+        value
+    }
+
+    pub(super) fn spend(&self) {
+        self.steps.set(self.steps.get() + 1);
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.steps.get() > MAX_STEPS
+    }
+
+    pub(super) fn envelope(&self) -> Option<Arc<Envelope>> {
+        self.envelope
+            .get_or_init(|| {
+                let found = self.context.envelope();
+                if found.is_none() {
+                    self.context.fail("the message's body is not XML");
+                }
+                found
+            })
+            .clone()
+    }
+
+    pub(super) fn value(&self, expression: &Expression, at: Option<&At>) -> Value {
+        let property = |scope, name: &str| {
+            let found = self.context.property(scope, name);
+            found.map_or(Value::Null, Value::Text)
+        };
+        match expression {
+            Expression::Literal(text) => Value::Text(text.clone()),
+            Expression::Number(number) => Value::Number(*number),
+            Expression::Property(scope, name) => property(*scope, name),
+            Expression::PropertyOf(scope, name) => property(*scope, &self.value(name, at).text()),
+            Expression::Body | Expression::Header => match self.envelope() {
+                None => Value::Null,
+                Some(envelope) => {
+                    let node = match expression {
+                        Expression::Body => envelope.body,
+                        _ => envelope.header,
+                    };
+                    let nodes = node.map(NodeRef::of).into_iter().collect();
+                    Value::Nodes(envelope, nodes)
+                }
+            },
+            Expression::Call(function, arguments) => self.call(*function, arguments, at),
+            Expression::Negated(inner) => Value::Number(-self.value(inner, at).number()),
+            Expression::Binary(operator, left, right) => self.binary(*operator, left, right, at),
+            Expression::Path(path) => self.path(path, at),
+            Expression::Json(path) => match self.context.json() {
+                None => {
+                    self.context.fail("the message's body is not JSON");
+                    Value::Null
+                }
+                Some(json) => match path.read(&json) {
+                    Ok(found) => found.map_or(Value::Text(String::new()), Value::Json),
+                    Err(_) => {
+                        self.context.fail("a JSONPath looks at too many values");
+                        Value::Null
+                    }
+                },
+            },
+        }
+    }
+
+    fn binary(
+        &self,
+        operator: Operator,
+        left: &Expression,
+        right: &Expression,
+        at: Option<&At>,
+    ) -> Value {
+        let left = self.value(left, at);
+        match operator {
+            Operator::Or if left.truth() => return Value::Boolean(true),
+            Operator::And if !left.truth() => return Value::Boolean(false),
+            _ => {}
+        }
+        let right = self.value(right, at);
+        match operator {
+            Operator::Or | Operator::And => Value::Boolean(right.truth()),
+            Operator::Plus => Value::Number(left.number() + right.number()),
+            Operator::Minus => Value::Number(left.number() - right.number()),
+            Operator::Times => Value::Number(left.number() * right.number()),
+            Operator::Divide => Value::Number(left.number() / right.number()),
+            Operator::Modulo => Value::Number(left.number() % right.number()),
+            Operator::Union => match (left, right) {
+                (Value::Nodes(envelope, mut nodes), Value::Nodes(_, more)) => {
+                    nodes.extend(more);
+                    nodes.sort_unstable();
+                    nodes.dedup();
+                    Value::Nodes(envelope, nodes)
+                }
+                (Value::Nodes(envelope, nodes), _) | (_, Value::Nodes(envelope, nodes)) => {
+                    Value::Nodes(envelope, nodes)
+                }
+                _ => Value::Null,
+            },
+            comparison => Value::Boolean(self.compare(comparison, &left, &right)),
+        }
+    }
+
+    /// XPath 1.0, section 3.4. An absent property is an empty set, which equals nothing and
+    /// differs from nothing.
+    fn compare(&self, comparison: Operator, left: &Value, right: &Value) -> bool {
+        match (left, right) {
+            (Value::Boolean(_), other) | (other, Value::Boolean(_))
+                if matches!(other, Value::Nodes(..) | Value::Null) =>
+            {
+                of_simple(
+                    comparison,
+                    &Value::Boolean(left.truth()),
+                    &Value::Boolean(right.truth()),
+                )
+            }
+            (Value::Null, _) | (_, Value::Null) => false,
+            (Value::Nodes(envelope, nodes), other) => nodes.iter().any(|node| {
+                self.spend();
+                let text = Value::Text(envelope.string_of(*node));
+                !self.is_spent() && self.compare(comparison, &text, other)
+            }),
+            (one, Value::Nodes(envelope, nodes)) => nodes.iter().any(|node| {
+                self.spend();
+                let text = Value::Text(envelope.string_of(*node));
+                !self.is_spent() && of_simple(comparison, one, &text)
+            }),
+            (left, right) => of_simple(comparison, left, right),
+        }
+    }
+}
+
+/// A comparison of values that are no sets.
+fn of_simple(comparison: Operator, left: &Value, right: &Value) -> bool {
+    let equal = || match (left, right) {
+        (Value::Boolean(_), _) | (_, Value::Boolean(_)) => left.truth() == right.truth(),
+        (Value::Number(_), _) | (_, Value::Number(_)) => left.number() == right.number(),
+        _ => left.text() == right.text(),
+    };
+    match comparison {
+        Operator::Equal => equal(),
+        Operator::NotEqual => !equal(),
+        Operator::Less => left.number() < right.number(),
+        Operator::LessOrEqual => left.number() <= right.number(),
+        Operator::Greater => left.number() > right.number(),
+        _ => left.number() >= right.number(),
+    }
+}
+
+impl Envelope {
+    /// XPath's string value of a node.
+    fn string_of(&self, node: NodeRef) -> String {
+        match node.attribute {
+            None => self.document.string_value(node.node),
+            Some(index) => {
+                let attribute = self.document.attributes(node.node).get(index);
+                attribute
+                    .map(|(_, value)| value.clone())
+                    .unwrap_or_default()
+            }
+        }
+    }
+}
+
+impl Value {
+    /// XPath's string value.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Null => String::new(),
+            Self::Text(text) => text.clone(),
+            Self::Number(number) => number::of_xpath(*number),
+            Self::Boolean(flag) => flag.to_string(),
+            Self::Nodes(envelope, nodes) => {
+                let first = nodes.first();
+                first
+                    .map(|node| envelope.string_of(*node))
+                    .unwrap_or_default()
+            }
+            Self::Json(serde_json::Value::String(text)) => text.clone(),
+            Self::Json(json) => json.to_string(),
+        }
+    }
+
+    /// XPath's boolean value.
+    pub(crate) fn truth(&self) -> bool {
+        match self {
+            Self::Null => false,
+            Self::Text(text) => !text.is_empty(),
+            Self::Number(number) => *number != 0.0 && !number.is_nan(),
+            Self::Boolean(flag) => *flag,
+            Self::Nodes(_, nodes) => !nodes.is_empty(),
+            // `Boolean.parseBoolean` of the text (`SynapseJsonPath.booleanValueOf`).
+            Self::Json(json) => json.as_bool().unwrap_or(!json.is_null()),
+        }
+    }
+
+    pub(super) fn number(&self) -> f64 {
+        match self {
+            Self::Number(number) => *number,
+            Self::Boolean(flag) => f64::from(u8::from(*flag)),
+            other => number::parse(&other.text()),
+        }
+    }
+
+    /// What a mediator gets (`SynapseXPath.stringValueOf`): of nodes, the text of each, or its XML
+    /// where it has no text of its own; null where a property is not there.
+    pub(crate) fn into_text(self) -> Option<String> {
+        match self {
+            Self::Null => None,
+            Self::Text(text) => Some(text),
+            Self::Number(number) => Some(number::of_java(number)),
+            Self::Nodes(envelope, nodes) => {
+                let document = &envelope.document;
+                let mut text = String::new();
+                for node in nodes {
+                    if node.attribute.is_some() || document.name(node.node).is_none() {
+                        text.push_str(&envelope.string_of(node));
+                    } else {
+                        let own = document.own_text(node.node);
+                        match own.trim().is_empty() {
+                            true => text.push_str(&document.to_xml(node.node)),
+                            false => text.push_str(&own),
+                        }
+                    }
+                    // Nodes inside each other repeat what they hold; who asked is told.
+                    if text.len() > MAX_TEXT {
+                        break;
+                    }
+                }
+                Some(text)
+            }
+            other => Some(other.text()),
+        }
+    }
+}

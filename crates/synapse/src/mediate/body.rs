@@ -1,0 +1,273 @@
+//! Mediators that make bodies: `payloadFactory`, `enrich`, `makefault`. Sources:
+//! PayloadFactoryMediator, EnrichMediator, FaultMediator.
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::answers::{escaped, fill};
+use super::exchange::{Body, Exchange, Fault};
+use super::run::Flowing;
+use crate::expression::Value;
+use crate::message::{Document, Envelope, json_of, xml_of};
+use crate::plan::{
+    Argument, Enrich, EnrichSource, EnrichTarget, MakeFault, Media, Operand, PayloadFactory,
+};
+
+const SOAP_11: &str = "http://schemas.xmlsoap.org/soap/envelope/";
+const SOAP_12: &str = "http://www.w3.org/2003/05/soap-envelope";
+
+impl Exchange {
+    pub(super) fn make_payload(&mut self, factory: &PayloadFactory) -> Flowing {
+        let mut arguments = Vec::with_capacity(factory.arguments.len());
+        for argument in &factory.arguments {
+            arguments.push(self.argument(argument, factory.media));
+        }
+        let Some(text) = fill(&factory.format, &arguments) else {
+            return Flowing::Failed(Fault::new(0, "the payload is too large"));
+        };
+        self.put_payload(text, factory.media);
+        Flowing::On
+    }
+
+    /// Makes a text the message's payload. XML stays in the envelope that a SOAP message is; else
+    /// the made type is announced in both properties.
+    fn put_payload(&mut self, text: String, media: Media) {
+        if media == Media::Xml
+            && let Some(envelope) = self.soap_envelope()
+            && let Some(whole) = envelope.with_payload(&text)
+        {
+            let content_type = self.message.content_type.clone();
+            let body = Body::Bytes(Bytes::from(whole));
+            self.message.set_body(body, content_type);
+            return;
+        }
+        let content_type = media.content_type();
+        for name in ["messageType", "ContentType"] {
+            self.axis2.insert(name.to_owned(), content_type.to_owned());
+        }
+        let body = Body::Bytes(Bytes::from(text));
+        self.message.set_body(body, Some(content_type.to_owned()));
+    }
+
+    /// The message's envelope, if it came as one and is not to leave as something else.
+    fn soap_envelope(&self) -> Option<std::sync::Arc<Envelope>> {
+        if !matches!(self.message.body, Body::Bytes(_)) || self.axis2.contains_key("messageType") {
+            return None;
+        }
+        self.message.envelope().filter(|envelope| envelope.is_soap)
+    }
+
+    /// An argument as it stands in the payload.
+    fn argument(&self, argument: &Argument, media: Media) -> String {
+        let (text, markup) = match &argument.value {
+            Operand::Literal(text) => (text.clone(), None),
+            Operand::Expression(expression) => {
+                let (text, markup) = self.text_and_markup(expression);
+                (text.unwrap_or_default(), markup)
+            }
+        };
+        let is_json_value = matches!(&argument.value, Operand::Expression(expression)
+            if matches!(expression.evaluate(self), Value::Json(ref json) if !json.is_string()));
+        match (markup.filter(|_| !argument.literal), media) {
+            (Some(Media::Json), Media::Json) | (Some(Media::Xml), Media::Xml) => text,
+            (Some(Media::Xml), Media::Json) => match Document::parse(&text) {
+                Ok(document) => match document.elements(0).next() {
+                    Some(root) => json_of(&document, root).to_string(),
+                    None => escaped(&text, media),
+                },
+                Err(_) => escaped(&text, media),
+            },
+            (Some(Media::Json), Media::Xml) => match serde_json::from_str(&text) {
+                Ok(json) => {
+                    let envelope = xml_of(&json);
+                    let payload = envelope.payload();
+                    payload.map_or_else(String::new, |payload| envelope.document.to_xml(payload))
+                }
+                Err(_) => escaped(&text, media),
+            },
+            (None, Media::Json) if is_json_value => text,
+            _ => escaped(&text, media),
+        }
+    }
+
+    pub(super) fn enrich(&mut self, enrich: &Enrich) -> Flowing {
+        match &enrich.target {
+            EnrichTarget::RemoveBody => {
+                self.message.set_body(Body::Empty, None);
+                return Flowing::On;
+            }
+            EnrichTarget::RemoveProperty(name) => {
+                self.set_property(crate::expression::Scope::Default, name, None);
+                return Flowing::On;
+            }
+            EnrichTarget::Body | EnrichTarget::Property(_) => {}
+        }
+        let Some((text, media)) = self.enriched(&enrich.source) else {
+            return match self.unevaluated.take() {
+                Some(reason) => Flowing::Failed(Fault::new(0, reason)),
+                None => Flowing::Failed(Fault::new(0, "the source of an enrich is not there")),
+            };
+        };
+        match &enrich.target {
+            EnrichTarget::Property(name) => {
+                let name = name.clone();
+                self.set_property(crate::expression::Scope::Default, &name, Some(text));
+                if media != Media::Text {
+                    self.markup.insert(name, media);
+                }
+            }
+            _ => self.replace_body(text, media),
+        }
+        Flowing::On
+    }
+
+    /// The source as text, and what it is.
+    fn enriched(&self, source: &EnrichSource) -> Option<(String, Media)> {
+        match source {
+            EnrichSource::Inline(text, media) => Some((text.clone(), *media)),
+            EnrichSource::Property(name) => {
+                let text = self.default.get(name)?.clone();
+                let media = self.markup.get(name).copied();
+                // As the original looks at strings: JSON and XML by how they begin.
+                let media = media.unwrap_or(match text.trim_start().chars().next() {
+                    Some('{' | '[') => Media::Json,
+                    Some('<') => Media::Xml,
+                    _ => Media::Text,
+                });
+                Some((text, media))
+            }
+            EnrichSource::Expression(expression) => {
+                let (text, markup) = self.text_and_markup(expression);
+                let json = matches!(expression, crate::expression::Expression::Json(_));
+                let plain = if json { Media::Json } else { Media::Text };
+                Some((text?, markup.unwrap_or(plain)))
+            }
+            EnrichSource::Body => match (&self.message.body, self.message.media()) {
+                (Body::Empty, _) => Some((String::new(), Media::Text)),
+                (Body::Bytes(bytes), Some(media @ (Media::Json | Media::Text))) => {
+                    Some((std::str::from_utf8(bytes).ok()?.to_owned(), media))
+                }
+                _ => {
+                    let envelope = self.message.envelope()?;
+                    let payload = envelope.payload()?;
+                    Some((envelope.document.to_xml(payload), Media::Xml))
+                }
+            },
+            EnrichSource::Envelope => {
+                let envelope = self.message.envelope()?;
+                Some((envelope.document.to_xml(envelope.envelope), Media::Xml))
+            }
+        }
+    }
+
+    /// A body of the same kind leaves the content type as it is; another kind brings its own.
+    fn replace_body(&mut self, text: String, media: Media) {
+        if text.is_empty() {
+            self.message.set_body(Body::Empty, None);
+        } else if self.message.media() == Some(media) {
+            let whole = match self.soap_envelope() {
+                Some(envelope) if media == Media::Xml => envelope.with_payload(&text),
+                _ => None,
+            };
+            let content_type = self.message.content_type.clone();
+            let body = Body::Bytes(Bytes::from(whole.unwrap_or(text)));
+            self.message.set_body(body, content_type);
+        } else {
+            self.put_payload(text, media);
+        }
+    }
+
+    pub(super) fn make_fault(&mut self, fault: &MakeFault) {
+        let text = |operand: &Operand| self.operand(operand).unwrap_or_default();
+        let code = text(&fault.code);
+        let reason = text(&fault.reason);
+        let (role, node) = (fault.role.as_ref().map(text), fault.node.as_ref().map(text));
+        let detail = fault
+            .detail
+            .as_ref()
+            .map(text)
+            .filter(|text| !text.is_empty());
+        let format = self.message_format();
+        let version = match (format, fault.version) {
+            ("soap11" | "soap12", Some(version)) => Some(version),
+            ("soap11", None) => Some(11),
+            ("soap12", None) => Some(12),
+            _ => None,
+        };
+        let xml = |text: &str| quick_xml::escape::escape(text).into_owned();
+        let element = |name: &str, text: &Option<String>| match text {
+            Some(text) => format!("<{name}>{}</{name}>", xml(text)),
+            None => String::new(),
+        };
+        let inside = detail.as_ref().map(|detail| match fault.detail_is_xml {
+            true => detail.clone(),
+            false => xml(detail),
+        });
+        let code = code.rsplit(':').next().unwrap_or_default().to_owned();
+        let (body, content_type) = match version {
+            Some(11) => {
+                let detail = inside.map(|text| format!("<detail>{text}</detail>"));
+                let text = format!(
+                    "<soapenv:Envelope xmlns:soapenv=\"{SOAP_11}\"><soapenv:Body><soapenv:Fault>\
+                     <faultcode>soapenv:{}</faultcode><faultstring>{}</faultstring>{}{}\
+                     </soapenv:Fault></soapenv:Body></soapenv:Envelope>",
+                    xml(&code),
+                    xml(&reason),
+                    element("faultactor", &role),
+                    detail.unwrap_or_default()
+                );
+                (text, "text/xml")
+            }
+            Some(_) => {
+                let detail = inside.map(|text| format!("<soapenv:Detail>{text}</soapenv:Detail>"));
+                let text = format!(
+                    "<soapenv:Envelope xmlns:soapenv=\"{SOAP_12}\"><soapenv:Body><soapenv:Fault>\
+                     <soapenv:Code><soapenv:Value>soapenv:{}</soapenv:Value></soapenv:Code>\
+                     <soapenv:Reason><soapenv:Text xml:lang=\"en\">{}</soapenv:Text></soapenv:Reason>\
+                     {}{}{}</soapenv:Fault></soapenv:Body></soapenv:Envelope>",
+                    xml(&code),
+                    xml(&reason),
+                    element("soapenv:Node", &node),
+                    element("soapenv:Role", &role),
+                    detail.unwrap_or_default()
+                );
+                (text, "application/soap+xml")
+            }
+            None => {
+                let fault = json!({
+                    "faultcode": code, "faultstring": reason, "faultactor": role, "detail": detail,
+                });
+                (json!({ "Fault": fault }).to_string(), "application/json")
+            }
+        };
+        for name in ["messageType", "ContentType"] {
+            self.axis2.insert(name.to_owned(), content_type.to_owned());
+        }
+        let body = Body::Bytes(Bytes::from(body));
+        self.message.set_body(body, Some(content_type.to_owned()));
+        self.message.is_fault = true;
+        self.message.is_response |= fault.response;
+    }
+}
+
+impl Envelope {
+    /// The envelope with another payload; `None` when that is no XML.
+    fn with_payload(&self, payload: &str) -> Option<String> {
+        let payload = Document::parse(payload).ok()?;
+        let own = self.document.name(self.envelope)?.clone();
+        let mut made = Document::new();
+        let envelope = made.element(0, own.clone());
+        if let Some(header) = self.header {
+            made.copy(envelope, &self.document, header);
+        }
+        let body = made.element(
+            envelope,
+            crate::message::Name {
+                local: "Body".to_owned(),
+                ..own
+            },
+        );
+        made.copy(body, &payload, payload.elements(0).next()?);
+        Some(made.to_xml(0))
+    }
+}

@@ -1,0 +1,95 @@
+//! One kind of body as another: what `messageType` asks for when a message leaves.
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+
+use super::exchange::{Body, Exchange, Fault};
+use crate::message::json_of;
+
+/// What a message formatter writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    /// XML without an envelope.
+    Plain,
+    Soap11,
+    Soap12,
+}
+
+impl Form {
+    fn of(content_type: &str) -> Option<Self> {
+        let media = content_type.split(';').next().unwrap_or_default();
+        let media = media.trim().to_ascii_lowercase();
+        match media.as_str() {
+            "application/soap+xml" => Some(Self::Soap12),
+            "text/xml" => Some(Self::Soap11),
+            _ if media.contains("json") => Some(Self::Json),
+            _ if media.contains("xml") => Some(Self::Plain),
+            _ => None,
+        }
+    }
+}
+
+impl Exchange {
+    /// The form that the body has and the one that it is to leave in, where they differ.
+    fn conversion(&self) -> Option<(Form, Form)> {
+        let wanted = self.axis2.get("messageType");
+        let wanted = Form::of(wanted.or_else(|| self.axis2.get("ContentType"))?)?;
+        let have = match &self.message.content_type {
+            Some(made) => Form::of(made)?,
+            None => Form::of(self.message.headers.get(CONTENT_TYPE)?.to_str().ok()?)?,
+        };
+        (self.message.body != Body::Empty && have != wanted).then_some((have, wanted))
+    }
+
+    /// Whether the content type is one of SOAP's.
+    pub(super) fn may_be_soap(&self) -> bool {
+        let header = self.message.headers.get(CONTENT_TYPE);
+        let form = header.and_then(|value| Form::of(value.to_str().ok()?));
+        matches!(form, Some(Form::Soap11 | Form::Soap12))
+    }
+
+    /// Whether the body has to be read before the message leaves.
+    pub(super) fn must_convert(&self) -> bool {
+        self.conversion().is_some()
+    }
+
+    /// Brings the body into the form in which it is to leave.
+    pub(super) fn convert(&mut self) -> Result<(), Fault> {
+        let Some((have, wanted)) = self.conversion() else {
+            return Ok(());
+        };
+        let failed = || Fault::new(0, format!("the body is no {have:?} that can be converted"));
+        let envelope = self.message.envelope().ok_or_else(failed)?;
+        let document = &envelope.document;
+        let (text, content_type) = match wanted {
+            Form::Json => {
+                let text = match envelope.payload() {
+                    Some(payload) => json_of(document, payload).to_string(),
+                    None => "{}".to_owned(),
+                };
+                (text, "application/json")
+            }
+            Form::Plain => {
+                let payload = envelope.payload().ok_or_else(failed)?;
+                (document.to_xml(payload), "application/xml")
+            }
+            Form::Soap11 | Form::Soap12 => {
+                let own = document.name(envelope.envelope);
+                let own = own.map(|name| name.namespace.clone()).unwrap_or_default();
+                let text = document.to_xml(envelope.envelope);
+                let (namespace, content_type) = match wanted {
+                    Form::Soap11 => ("http://schemas.xmlsoap.org/soap/envelope/", "text/xml"),
+                    _ => (
+                        "http://www.w3.org/2003/05/soap-envelope",
+                        "application/soap+xml",
+                    ),
+                };
+                (text.replacen(&own, namespace, 1), content_type)
+            }
+        };
+        let body = Body::Bytes(Bytes::from(text));
+        self.message.set_body(body, Some(content_type.to_owned()));
+        Ok(())
+    }
+}

@@ -1,0 +1,10 @@
+//! What a message's body holds, for mediators that look into it: XML with namespaces, JSON, and
+//! one as the other.
+
+mod convert;
+mod document;
+mod envelope;
+
+pub(crate) use convert::{json_of, xml_of};
+pub(crate) use document::{Document, Name, NodeId, NodeKind};
+pub(crate) use envelope::Envelope;

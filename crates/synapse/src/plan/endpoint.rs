@@ -1,0 +1,81 @@
+//! Endpoints of a plan.
+
+use std::time::Duration;
+
+use super::{NotExecuted, Property};
+use crate::dispatch::EndpointTemplate;
+use crate::endpoint::{Algorithm, Cell, Identity, RetryCodes, Suspension};
+use crate::expression::Expression;
+
+#[derive(Clone, Debug)]
+pub(crate) enum EndpointRef {
+    /// Index in [`Plan::endpoints`], for inline ones, too.
+    Own(usize),
+    Missing(String),
+    /// The key is computed per message.
+    Dynamic(Expression),
+    NotExecuted(NotExecuted),
+}
+
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) name: String,
+    pub(crate) kind: EndpointKind,
+    /// Set on the message before it is sent.
+    pub(crate) properties: Vec<Property>,
+    pub(crate) identity: Identity,
+    pub(crate) shared: Cell,
+}
+
+#[derive(Debug)]
+pub(crate) enum EndpointKind {
+    Leaf(Box<Leaf>),
+    Group(Group),
+    /// `<endpoint key="…"/>` where an endpoint is defined: stands for another one.
+    Indirect(EndpointRef),
+    NotExecuted(NotExecuted),
+}
+
+/// An endpoint with an address.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    pub(crate) address: Address,
+    /// `None`: the gateway's global timeout.
+    pub(crate) timeout: Option<Timeout>,
+    /// `responseAction` discard: no fault sequence, nothing sent.
+    pub(crate) discard: bool,
+    pub(crate) suspension: Suspension,
+    pub(crate) retry: RetryCodes,
+    /// The value of the Authorization header (`basicAuth`).
+    pub(crate) authorization: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Timeout {
+    Fixed(Duration),
+    /// A number of milliseconds, computed per message.
+    Dynamic(Expression),
+}
+
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) children: Vec<EndpointRef>,
+    /// Whether the next child is tried when one fails.
+    pub(crate) failover: bool,
+    /// Affinity by cookies: for how many milliseconds a session that is not used is remembered.
+    pub(crate) session: Option<i64>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Address {
+    /// `<http>`: a template; with a method of its own the URL postfix is dropped.
+    Http {
+        template: EndpointTemplate,
+        method: Option<String>,
+    },
+    /// `<address>`.
+    Fixed(String),
+    /// `<default>`: where the message's To says.
+    To,
+}

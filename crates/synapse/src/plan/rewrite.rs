@@ -1,0 +1,65 @@
+//! `rewrite` in a plan.
+
+use super::Operand;
+use crate::pattern::Pattern;
+
+#[derive(Debug)]
+pub(crate) struct Rewrite {
+    /// The property that is rewritten; `None`: To.
+    pub(crate) input: Option<String>,
+    pub(crate) output: Option<String>,
+    pub(crate) rules: Vec<RewriteRule>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RewriteRule {
+    pub(crate) condition: Option<Check>,
+    pub(crate) actions: Vec<RewriteAction>,
+}
+
+/// A condition of a rewrite rule.
+#[derive(Debug)]
+pub(crate) enum Check {
+    Equal(CheckSource, String),
+    Match(CheckSource, Pattern),
+    All(Vec<Check>),
+    Any(Vec<Check>),
+    Not(Box<Check>),
+}
+
+#[derive(Debug)]
+pub(crate) enum CheckSource {
+    Fragment(Fragment),
+    Header(String),
+    Parameter(String),
+    Property(String),
+}
+
+/// A part of a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fragment {
+    Protocol,
+    User,
+    Host,
+    Port,
+    Path,
+    Query,
+    Reference,
+    Full,
+}
+
+#[derive(Debug)]
+pub(crate) struct RewriteAction {
+    pub(crate) fragment: Fragment,
+    pub(crate) change: Change,
+    pub(crate) value: Option<Operand>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Change {
+    Set,
+    Append,
+    Prepend,
+    Remove,
+    Replace(Pattern),
+}
