@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::applied::Applied;
 use crate::commands::{Command, Redeployed};
 use crate::compile::{compile_all, compile_stored};
+use crate::file_system::Files;
 use crate::hints;
 use crate::overrides::folder::{FileStatus, Folder};
 use crate::patience::Patience;
@@ -41,7 +42,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub core: Core,
-    pub source: Source,
+    pub retriever: Retriever,
     pub dc: String,
     pub routes: Routes,
     pub notices: mpsc::UnboundedSender<DeploymentNotice>,
@@ -58,6 +59,15 @@ pub(crate) struct Driver {
     pub overriding: watch::Sender<Vec<FileStatus>>,
     /// What is noted for the snapshot; `None` without one.
     pub ledger: Option<Ledger>,
+}
+
+/// Where label logs come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Retriever {
+    /// `DBRetriever`: the traffic manager has them from the database.
+    TrafficManager(Source),
+    /// `FileSystemRetriever`.
+    Files(Files),
 }
 
 /// An empty table.
@@ -201,20 +211,24 @@ impl Driver {
     }
 
     fn perform(&mut self, work: &mut Work, output: Output) {
-        let source = self.source.clone();
+        let retriever = self.retriever.clone();
         match output {
-            Output::Pull { label, id, wanted } => {
-                work.ask(label, id, |question| source.pull(wanted, question));
-            }
-            Output::AskDigest { label, id } => {
-                work.ask(label, id, |question| source.digest(question));
-            }
-            Output::AskIndex { label, id } => {
-                work.ask(label, id, |question| source.index(question));
-            }
-            Output::Fetch { label, id, ranges } => {
-                work.ask(label, id, |question| source.fetch(ranges, question));
-            }
+            Output::Pull { label, id, wanted } => match retriever {
+                Retriever::TrafficManager(it) => work.ask(label, id, |to| it.pull(wanted, to)),
+                Retriever::Files(it) => work.ask(label, id, |to| it.pull(wanted, to)),
+            },
+            Output::AskDigest { label, id } => match retriever {
+                Retriever::TrafficManager(it) => work.ask(label, id, |to| it.digest(to)),
+                Retriever::Files(it) => work.ask(label, id, |to| it.digest(to)),
+            },
+            Output::AskIndex { label, id } => match retriever {
+                Retriever::TrafficManager(it) => work.ask(label, id, |to| it.index(to)),
+                Retriever::Files(it) => work.ask(label, id, |to| it.index(to)),
+            },
+            Output::Fetch { label, id, ranges } => match retriever {
+                Retriever::TrafficManager(it) => work.ask(label, id, |to| it.fetch(ranges, to)),
+                Retriever::Files(it) => work.ask(label, id, |to| it.fetch(ranges, to)),
+            },
             Output::Cancel { id } => {
                 work.open.remove(&id);
             }

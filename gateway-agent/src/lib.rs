@@ -1,7 +1,8 @@
 //! Follows the label logs, deploys what they say, serves traffic.
 //!
 //! The files stand in the order of the flow: `hints` are what events say, `sync_core` decides
-//! what to pull, apply and repair, `driver` does that: `pull` asks the traffic manager, `compile`
+//! what to pull, apply and repair, `driver` does that: `pull` asks the traffic manager, or
+//! `file_system` reads a shared directory instead, `compile`
 //! makes plans, `snapshot` keeps what has been applied on disk, `report` tells the traffic manager,
 //! `data_plane` serves clients, or `sidecar` writes the directory of
 //! another server that does. `management` takes what operators say on the gateway itself as
@@ -12,6 +13,7 @@ pub mod commands;
 mod compile;
 pub mod data_plane;
 pub mod driver;
+mod file_system;
 mod hints;
 pub mod kept;
 mod lines;
@@ -47,7 +49,8 @@ use tokio_util::sync::CancellationToken;
 
 use applied::Applied;
 use data_plane::{Addresses, BackEndPolicy, BackEnds, Gateway};
-use driver::{Driver, no_routes};
+use driver::{Driver, Retriever, no_routes};
+use file_system::Files;
 use management::Health;
 use overrides::folder::Folder;
 use patience::Patience;
@@ -140,6 +143,7 @@ impl Agent {
             messages: Arc::default(),
         };
         // Subscribed before the first pull: no event falls between.
+        let events = events.filter(|_| config.retriever_directory().is_none());
         let subscription = events.map(Bus::subscribe);
         let counters = subscription.as_ref().map(Subscription::counters);
         let (commands, commanded) = Commands::channel();
@@ -180,6 +184,23 @@ impl Agent {
                 .context("the management interface ended")
         });
         let applied = Applied::default();
+        let retriever = match config.retriever_directory() {
+            None => Retriever::TrafficManager(Source {
+                client: client.clone(),
+                traffic_manager: traffic_manager.clone(),
+                silence: silence(config),
+            }),
+            Some(root) => {
+                let files = Files::new(&labels);
+                let interval = Duration::from_millis(sync.file_poll_interval.max(100));
+                let polling = files.clone().poll(root, interval, shutdown.clone());
+                serving.spawn(async move {
+                    polling.await;
+                    Ok(())
+                });
+                Retriever::Files(files)
+            }
+        };
         let sidecar = (!serves(config)).then(|| {
             let (sidecar, said) = mpsc::unbounded_channel();
             let writer = sidecar::Writer {
@@ -196,11 +217,7 @@ impl Agent {
         });
         let mut driver = Driver {
             core,
-            source: Source {
-                client: client.clone(),
-                traffic_manager: traffic_manager.clone(),
-                silence: silence(config),
-            },
+            retriever,
             dc: config.lockstep.dc.clone(),
             routes,
             notices: notice_sender,

@@ -90,10 +90,7 @@ impl Source {
                 None => return,
             },
         };
-        let Question { label, id, .. } = question;
-        let ended = Input::PullEnded { label, id, result };
-        // Who has ended does not need it.
-        let _ = question.answers.send(ended).await;
+        question.end_pull(result).await;
     }
 
     async fn try_pull(&self, wanted: Wanted, question: &mut Question) -> Result<(), AskError> {
@@ -299,7 +296,14 @@ async fn success(answer: Response) -> Result<Response, AskError> {
 }
 
 impl Question {
-    async fn tell(&self, input: Input) -> Result<(), AskError> {
+    pub(crate) async fn end_pull(self, result: Result<(), PullError>) {
+        let Self { label, id, .. } = self;
+        let ended = Input::PullEnded { label, id, result };
+        // Who has ended does not need it.
+        let _ = self.answers.send(ended).await;
+    }
+
+    pub(crate) async fn tell(&self, input: Input) -> Result<(), AskError> {
         self.answers.send(input).await.map_err(|_| AskError::Ended)
     }
 
@@ -313,17 +317,27 @@ impl Question {
         batch: &mut Batch,
         complete_to: Option<u64>,
     ) -> Result<(), AskError> {
+        let entries = std::mem::take(batch).entries;
+        self.pulled(entries, complete_to).await
+    }
+
+    /// Hands entries on and waits until they have been applied.
+    pub(crate) async fn pulled(
+        &mut self,
+        entries: Vec<LabelLogEntry>,
+        complete_to: Option<u64>,
+    ) -> Result<(), AskError> {
         let pulled = Input::Pulled {
             label: self.label.clone(),
             id: self.id,
-            entries: std::mem::take(batch).entries,
+            entries,
             complete_to,
         };
         self.tell(pulled).await?;
         self.applied().await
     }
 
-    fn fetched(&self, entries: Vec<LabelLogEntry>, last: bool) -> Input {
+    pub(crate) fn fetched(&self, entries: Vec<LabelLogEntry>, last: bool) -> Input {
         Input::Fetched {
             label: self.label.clone(),
             id: self.id,
@@ -333,7 +347,7 @@ impl Question {
     }
 
     /// The last answer.
-    async fn answer(self, answer: Result<Input, AskError>) {
+    pub(crate) async fn answer(self, answer: Result<Input, AskError>) {
         let input = match answer {
             Ok(input) => input,
             Err(error) => match error.for_core() {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::kit_of_tests::{eventually, run};
+use super::kit_of_tests::{answering_dto, eventually, run};
 use super::nodes::{Ground, Nodes};
 
 const SAVER: &str =
@@ -169,4 +169,92 @@ async fn an_unknown_saver_is_named_with_those_that_there_are() {
             .contains("unknown saver; known: DBSaver, FileSystemSaver"),
         "{finished:?}"
     );
+}
+
+/// The file of a gateway that follows the saver's directories.
+fn retrieving(nodes: &Nodes) -> PathBuf {
+    let conf = nodes.named("files");
+    let text = std::fs::read_to_string(&conf).unwrap();
+    let section = "[apim.sync_runtime_artifacts.gateway]\n";
+    let more = format!(
+        "{section}artifact_retriever = \"FileSystemRetriever\"\nfile_poll_interval = 100\n\
+         gateway_labels = [\"Label1\"]\n"
+    );
+    assert!(text.contains(section));
+    std::fs::write(&conf, text.replacen(section, &more, 1)).unwrap();
+    conf
+}
+
+async fn publish_one(nodes: &Nodes, name: &str, text: &str) {
+    let artifact = answering_dto(name, &format!("/{name}"), text);
+    let items = [serde_json::json!({"source": name, "artifact": artifact})];
+    let request = serde_json::json!({"labels": ["Label1"], "items": items});
+    let url = format!("{}/api/lockstep/v1/publish", nodes.saver_url);
+    let answer = nodes.admin.post(url).json(&request).send().await.unwrap();
+    assert!(answer.status().is_success());
+}
+
+#[tokio::test]
+async fn a_gateway_follows_a_shared_directory_and_outlives_its_loss() {
+    let mut nodes = Nodes::start(&Ground::default(), SAVER).await;
+    publish_one(&nodes, "gold", "first").await;
+    let conf = retrieving(&nodes);
+    let gateway = nodes.gateway_with(&conf).await;
+    nodes.answers(&gateway, "gold", 200, "first").await;
+    publish_one(&nodes, "gold", "second").await;
+    publish_one(&nodes, "silver", "new").await;
+    nodes.answers(&gateway, "gold", 200, "second").await;
+    nodes.answers(&gateway, "silver", 200, "new").await;
+    nodes.remove("silver").await;
+    nodes.answers(&gateway, "silver", 404, "").await;
+
+    // The mount is lost: nothing is, and it goes on when it is back.
+    let shared = nodes.directory.path().join("data/synapse");
+    let away = nodes.directory.path().join("away");
+    drop(nodes.saver.take());
+    std::fs::rename(&shared, &away).unwrap();
+    let failed = |state: &serde_json::Value| state["reconciliation"]["failures"].as_u64();
+    let before = failed(&nodes.state(&gateway).await).unwrap();
+    nodes.answers(&gateway, "gold", 200, "second").await;
+    std::fs::rename(&away, &shared).unwrap();
+    nodes.start_saver().await;
+    publish_one(&nodes, "gold", "third").await;
+    nodes.answers(&gateway, "gold", 200, "third").await;
+    assert!(failed(&nodes.state(&gateway).await).unwrap() >= before);
+
+    // Started again without it, it serves from its snapshot.
+    eventually("everything is on its disk", || async {
+        let state = nodes.state(&gateway).await;
+        (state["snapshot"]["waiting"] == false).then_some(())
+    })
+    .await;
+    drop(gateway);
+    drop((nodes.saver.take(), nodes.manager.take()));
+    std::fs::rename(&shared, &away).unwrap();
+    let gateway = nodes.gateway_with(&conf).await;
+    nodes.answers(&gateway, "gold", 200, "third").await;
+}
+
+#[tokio::test]
+async fn a_shared_directory_that_becomes_empty_empties_no_gateway() {
+    let nodes = Nodes::start(&Ground::default(), SAVER).await;
+    publish(&nodes, 1).await;
+    let conf = retrieving(&nodes);
+    let gateway = nodes.gateway_with(&conf).await;
+    let deployed = |state: &serde_json::Value| state["deployed"].as_u64();
+    eventually("all are deployed", || async {
+        (deployed(&nodes.state(&gateway).await) == Some(APIS as u64)).then_some(())
+    })
+    .await;
+    // By somebody else, who empties it while the saver sleeps.
+    for file in deployable(&directory(&nodes).join("api")).keys() {
+        std::fs::remove_file(directory(&nodes).join("api").join(file)).unwrap();
+    }
+    eventually("the repair is held", || async {
+        let state = nodes.state(&gateway).await;
+        let held = &state["reconciliation"]["held"]["Label1"];
+        (held["removes"] == APIS as u64).then_some(())
+    })
+    .await;
+    assert_eq!(deployed(&nodes.state(&gateway).await), Some(APIS as u64));
 }

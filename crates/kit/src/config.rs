@@ -256,6 +256,19 @@ impl Config {
         self.lockstep.data_dir.join("lockstep.db")
     }
 
+    /// Where `FileSystemRetriever` finds Synapse directories; `None` for another retriever.
+    #[must_use]
+    pub fn retriever_directory(&self) -> Option<PathBuf> {
+        let gateway = &self.apim.sync_runtime_artifacts.gateway;
+        match gateway.artifact_retriever.as_str() {
+            "FileSystemRetriever" if gateway.file_system_directory.is_empty() => {
+                Some(self.lockstep.data_dir.join("synapse"))
+            }
+            "FileSystemRetriever" => Some((&gateway.file_system_directory).into()),
+            _ => None,
+        }
+    }
+
     /// Where `FileSystemSaver` keeps a Synapse directory for each label; `None` with `DBSaver`, which
     /// keeps none.
     #[must_use]

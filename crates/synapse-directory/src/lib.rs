@@ -58,7 +58,7 @@ use std::path::Path;
 use artifact::{Finding, PublishItem};
 
 pub use directory::{Applied, ApplyError, Change, Directory, DirectoryError, Outcome};
-pub use manifest::{MANIFEST, ManifestError};
+pub use manifest::{MANIFEST, ManifestError, api_ids};
 pub use pieces::{Kind, PieceError};
 pub use tree::TreeError;
 

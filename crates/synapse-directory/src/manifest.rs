@@ -1,7 +1,10 @@
 //! The files of a directory that are Lockstep's: which piece each of them holds, and for which APIs.
-//! Pure; `directory` brings it to the disk.
+//! Pure but for [`api_ids`]; `directory` brings it
+//! to the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
 use artifact::{Digest, SUPER_TENANT};
 use serde::{Deserialize, Serialize};
@@ -111,6 +114,27 @@ impl Manifest {
         self.files.retain(|path, _| used.contains(path));
         self
     }
+}
+
+/// The ids of the APIs whose definitions these files are, by the files' paths below the root, as the
+/// manifest tells; nothing where there is none that can be read. Files that Lockstep has not written
+/// are not among them.
+#[must_use]
+pub fn api_ids(root: &Path) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(root.join(MANIFEST)).unwrap_or_default();
+    let Ok(manifest) = serde_json::from_str::<Manifest>(&text) else {
+        return BTreeMap::new();
+    };
+    let mut ids = BTreeMap::new();
+    for (api_id, api) in &manifest.apis {
+        for path in &api.files {
+            let file = manifest.files.get(path);
+            if file.is_some_and(|file| file.kind == Kind::Api) {
+                ids.insert(path.clone(), api_id.clone());
+            }
+        }
+    }
+    ids
 }
 
 /// The folder of a kind of pieces, below the root.

@@ -238,6 +238,11 @@ impl Core {
             }
             Input::Overrides(keys) => self.queue.push_back(Work::Overrides(keys)),
             Input::Accept(repair) => self.accept(now, repair),
+            Input::Compare { label } => {
+                if let Some(work) = self.labels.get_mut(&label) {
+                    work.check.at = Some(now);
+                }
+            }
             Input::Tick => {}
         }
         self.pump(now);

@@ -97,6 +97,8 @@ pub enum Input {
     Accept(Digest),
     /// Files of the gateway's own have come, gone or changed that define APIs of these keys.
     Overrides(Vec<String>),
+    /// The label may not have any more what was applied: to be compared now.
+    Compare { label: Label },
     /// Time has passed.
     Tick,
 }

@@ -63,11 +63,6 @@ fn sections(config: &Config) -> Option<Rule> {
             "unknown retriever; known: DBRetriever, FileSystemRetriever",
         ),
         (
-            sync.gateway.artifact_retriever == "DBRetriever",
-            "apim.sync_runtime_artifacts.gateway.artifact_retriever",
-            "FileSystemRetriever is not available in this version",
-        ),
-        (
             modes.contains(&sync.gateway.data_retrieval_mode.as_str()),
             "apim.sync_runtime_artifacts.gateway.data_retrieval_mode",
             "must be \"sync\" or \"async\"",

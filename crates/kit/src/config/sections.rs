@@ -171,6 +171,11 @@ pub struct SyncGateway {
     pub reconcile_interval: u64,
     /// 0 to 100.
     pub max_delete_percent: u8,
+    /// Of `FileSystemRetriever`; empty: `synapse` below the data directory
+    /// ([`Config::retriever_directory`]).
+    pub(crate) file_system_directory: String,
+    /// Milliseconds between two looks into it.
+    pub file_poll_interval: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
