@@ -147,7 +147,7 @@ impl Agent {
         let subscription = events.map(Bus::subscribe);
         let counters = subscription.as_ref().map(Subscription::counters);
         let (commands, commanded) = Commands::channel();
-        let reconciliation = Reconciliation::default();
+        let reconciliation = Reconciliation::new(&id);
         let (overriding, overrides) = watch::channel(Vec::new());
         let health = Health {
             overrides,
@@ -157,7 +157,17 @@ impl Agent {
             snapshot: recorder.clone(),
             reconciliation: reconciliation.clone(),
         };
-        let management = management::serve(config, access, commands, health)?;
+        let management = management::serve(
+            config,
+            access,
+            commands.clone(),
+            health,
+            management::Repairs {
+                gateway_id: id.clone(),
+                reconciliation: reconciliation.clone(),
+                commands: commands.clone(),
+            },
+        )?;
         let management_address = management.address;
         let tls = kit::tls::server_config(&identity, None)?;
         let limits = &config.gateway.limits;
@@ -257,6 +267,7 @@ impl Agent {
             }),
             applied,
             reconciliation,
+            commands,
             heartbeat: Duration::from_millis(notification.heartbeat.notify_interval.max(100)),
             batch_size: notification.deployment_ack.batch_size.max(1),
             batch_interval: Duration::from_millis(notification.deployment_ack.batch_interval),

@@ -1,11 +1,12 @@
-//! Telling the traffic manager what was deployed, and that this gateway is alive.
+//! Telling the traffic manager what was deployed, and that this gateway is alive; hearing which held
+//! repairs an operator has accepted.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use artifact::{
-    CONFLICT, DeploymentNotice, DeploymentNotices, GatewayNotice, GatewayNoticeReply, INSTANCE,
-    Label, NoticeKind, UNREGISTERED,
+    CONFLICT, DeploymentNotice, DeploymentNotices, GatewayNotice, GatewayNoticeReply, HeldRepair,
+    INSTANCE, Label, NoticeKind, UNREGISTERED,
 };
 use kit::backoff::{Backoff, spread};
 use serde_json::{Map, Value};
@@ -14,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::applied::Applied;
+use crate::commands::Commands;
 use crate::reconciliation::Reconciliation;
 
 /// What reporting needs to know.
@@ -27,6 +29,8 @@ pub struct Reporter {
     pub urls: Vec<String>,
     pub applied: Applied,
     pub reconciliation: Reconciliation,
+    /// Where accepted repairs go.
+    pub commands: Commands,
     pub heartbeat: Duration,
     pub batch_size: usize,
     pub batch_interval: Duration,
@@ -46,6 +50,27 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// After deployments the next heartbeat comes this soon, for it tells how far the logs have been
 /// applied.
 const BEAT_AFTER_DEPLOYMENTS: Duration = Duration::from_secs(1);
+/// While something is held, a heartbeat asks so often whether it has been accepted: an operator waits
+/// for that …
+const ASK_AT_FIRST: Duration = Duration::from_secs(2);
+/// … at least in the first minutes.
+const FIRST_MS: i64 = 10 * 60 * 1000;
+const ASK_LATER: Duration = Duration::from_secs(5);
+/// Bytes of what is told of held repairs: the traffic manager takes 64 KiB of properties.
+const MAX_HELD: usize = 48 * 1024;
+
+/// How long after a heartbeat the next one comes.
+fn pause<'a>(
+    heartbeat: Duration,
+    held: impl Iterator<Item = &'a HeldRepair>,
+    now: i64,
+) -> Duration {
+    let Some(newest) = held.map(|held| held.since).max() else {
+        return heartbeat;
+    };
+    let young = now.saturating_sub(newest) < FIRST_MS;
+    heartbeat.min(if young { ASK_AT_FIRST } else { ASK_LATER })
+}
 
 impl Reporter {
     /// Sends notices in batches and heartbeats in between, until shutdown; then that the
@@ -72,6 +97,7 @@ impl Reporter {
         let mut open = true;
         let mut next_beat = Instant::now();
         let mut failures = 0;
+        let mut held = self.reconciliation.held();
         while !shutdown.is_cancelled() {
             let sent = self
                 .speak(&mut kind, &mut said, &mut waiting, &mut next_beat)
@@ -92,6 +118,16 @@ impl Reporter {
                 tokio::select! {
                     () = shutdown.cancelled() => break,
                     () = sleep_until(wake) => break,
+                    // It lasts as long as this reporter.
+                    Ok(()) = held.changed() => {
+                        next_beat = Instant::now();
+                        wake = if failures == 0 { next_beat } else { wake };
+                        if !held.borrow_and_update().held.is_empty() {
+                            // What was said may have gone with the database that it was said to.
+                            waiting.clone_from(&said.all);
+                        }
+                        continue;
+                    }
                     notice = notices.recv(), if open => match notice {
                         Some(notice) => {
                             said.all.insert(notice.api_id.clone(), notice.clone());
@@ -133,7 +169,7 @@ impl Reporter {
         let mut properties = Map::new();
         properties.insert("version".into(), env!("CARGO_PKG_VERSION").into());
         properties.insert(INSTANCE.into(), instance.into());
-        let reconciled = serde_json::to_value(self.reconciliation.now());
+        let reconciled = serde_json::to_value(self.reconciliation.now().within(MAX_HELD));
         properties.insert("reconciliation".into(), reconciled.unwrap_or_default());
         properties
     }
@@ -149,11 +185,9 @@ impl Reporter {
         while *kind == NoticeKind::Register || Instant::now() >= *next_beat {
             let notice = self.notice(*kind, said);
             let reply = self.post("notify-gateway", &notice).await;
-            let reply = reply.map_err(|error| error.to_string())?;
-            let status = serde_json::from_str(&reply).map(|reply: GatewayNoticeReply| reply.status);
-            let status = status.unwrap_or_default();
-            self.tell_conflict(status == CONFLICT, said);
-            if status == UNREGISTERED && *kind == NoticeKind::Heartbeat {
+            let reply = understood(&reply.map_err(|error| error.to_string())?);
+            self.tell_conflict(reply.status == CONFLICT, said);
+            if reply.status == UNREGISTERED && *kind == NoticeKind::Heartbeat {
                 tracing::warn!(
                     "the traffic manager has forgotten this gateway, telling it everything"
                 );
@@ -163,7 +197,14 @@ impl Reporter {
             }
             // A second registration would make the traffic manager forget what follows.
             *kind = NoticeKind::Heartbeat;
-            *next_beat = Instant::now() + self.heartbeat;
+            self.accept(reply).await;
+            let reconciled = self.reconciliation.now();
+            let pause = pause(
+                self.heartbeat,
+                reconciled.held.values(),
+                kit::clock::now_ms(),
+            );
+            *next_beat = Instant::now() + pause;
         }
         if !waiting.is_empty() {
             *next_beat =
@@ -216,6 +257,24 @@ impl Reporter {
         said.conflict = conflict;
     }
 
+    /// Hands on what an operator has accepted. What the core does not hold any more changes nothing.
+    async fn accept(&self, reply: GatewayNoticeReply) {
+        for repair in reply.accepted_repairs {
+            match self.commands.accept(repair).await {
+                Ok(true) => {
+                    let repair = repair.short();
+                    tracing::warn!(
+                        repair,
+                        "an operator has accepted the repair, carrying it out"
+                    );
+                }
+                Ok(false) => tracing::debug!(%repair, "an accepted repair is not held any more"),
+                // The gateway ends.
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Returns the body of the answer.
     async fn post(
         &self,
@@ -243,6 +302,15 @@ impl Reporter {
     }
 }
 
+/// A reply to a gateway's notice. Another kind of traffic manager may answer anything.
+fn understood(text: &str) -> GatewayNoticeReply {
+    serde_json::from_str(text).unwrap_or_else(|_| GatewayNoticeReply {
+        status: String::new(),
+        gateway_id: String::new(),
+        accepted_repairs: Vec::new(),
+    })
+}
+
 #[derive(Debug, thiserror::Error)]
 enum PostError {
     /// Saying it again will not help.
@@ -250,4 +318,44 @@ enum PostError {
     Rejected(String),
     #[error("{0}")]
     Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use artifact::Digest;
+
+    use super::*;
+
+    #[test]
+    fn any_reply_is_understood() {
+        let digest = Digest::of(b"x");
+        let text = format!(
+            r#"{{"status":"ACKNOWLEDGED","gatewayId":"g","acceptedRepairs":["{digest}"],"n":1}}"#
+        );
+        assert_eq!(understood(&text).accepted_repairs, [digest]);
+        let theirs = r#"{"status":"ACKNOWLEDGED","gatewayId":"g"}"#;
+        assert!(understood(theirs).accepted_repairs.is_empty());
+        for other in ["", "[]", "{}", "acknowledged"] {
+            assert_eq!(understood(other).status, "");
+        }
+    }
+
+    #[test]
+    fn heartbeats_come_sooner_while_something_is_held() {
+        let seconds = Duration::from_secs;
+        let held = |since| HeldRepair {
+            repair: Digest::of(b"x"),
+            reason: "r".into(),
+            removes: 11,
+            puts: 0,
+            apis: Vec::new(),
+            since,
+        };
+        let (beat, now) = (seconds(30), 100 * FIRST_MS);
+        let (old, young) = (held(0), held(now - 1000));
+        assert_eq!(pause(beat, [].iter(), now), beat);
+        assert_eq!(pause(beat, [&old, &young].into_iter(), now), ASK_AT_FIRST);
+        assert_eq!(pause(beat, [&old].into_iter(), now), ASK_LATER);
+        assert_eq!(pause(seconds(1), [&old].into_iter(), now), seconds(1));
+    }
 }

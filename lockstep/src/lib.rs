@@ -1,4 +1,5 @@
-//! The operator's command: up, publish, remove, list, explain, wait, gateways, forget, db, user.
+//! The operator's command: up, publish, remove, list, explain, wait, gateways, repair, forget,
+//! db, user.
 
 pub mod control;
 pub mod db;
@@ -9,6 +10,7 @@ pub mod list;
 pub mod print;
 pub mod publish;
 pub mod remove;
+pub mod repair;
 pub mod rollout;
 pub mod sample_back_end;
 pub mod samples;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lockstep::{
-    db, explain, forget, gateways, list, publish, remove, rollout, sample_back_end, up, user,
+    db, explain, forget, gateways, list, publish, remove, repair, rollout, sample_back_end, up,
+    user,
 };
 
 /// Keeps every API gateway in step with what was published.
@@ -25,6 +26,7 @@ enum Command {
     Explain(explain::ExplainArguments),
     Wait(rollout::WaitArguments),
     Gateways(gateways::GatewaysArguments),
+    Repair(repair::RepairArguments),
     Forget(forget::ForgetArguments),
     Db(db::DbArguments),
     User(user::UserArguments),
@@ -65,6 +67,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Explain(arguments) => explain::run(arguments).await,
         Command::Wait(arguments) => rollout::run(arguments).await,
         Command::Gateways(arguments) => gateways::run(arguments).await,
+        Command::Repair(arguments) => Box::pin(repair::run(arguments)).await,
         Command::Forget(arguments) => forget::run(arguments).await,
         Command::User(arguments) => user::run(arguments),
         Command::Db(arguments) => Box::pin(db::run(arguments)).await,

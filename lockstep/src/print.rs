@@ -24,8 +24,10 @@ macro_rules! tell {
 
 mod direct;
 mod operator;
+mod repair;
 
 pub use operator::{explanation, gateways, rollout};
+pub use repair::{carried, repairs};
 
 /// One JSON document on standard output.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {

@@ -146,6 +146,18 @@ fn resources() -> Vec<Row> {
             [401, 401, 403, 403, 404, 403, 404],
         ),
         (
+            "GET",
+            "/api/lockstep/v1/repairs",
+            None,
+            [401, NOT_ASKED, 403, 403, 200, 200, 200],
+        ),
+        (
+            "POST",
+            "/api/lockstep/v1/repairs/nobody/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855/accept",
+            None,
+            [401, NOT_ASKED, 403, 403, 404, 403, 404],
+        ),
+        (
             "POST",
             "/api/lockstep/v1/publish",
             Some(publish),

@@ -28,6 +28,7 @@ mod operator;
 mod overrides;
 mod processes;
 mod publish;
+mod repair;
 mod serving;
 mod sidecar;
 mod snapshot;

@@ -9,7 +9,7 @@ use actix_web::http::header::{
 };
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use artifact::{DeploymentNotices, GatewayNotice, Label};
+use artifact::{CONFLICT, DeploymentNotices, GatewayNotice, Label, UNREGISTERED};
 use kit::access::{Access, Caller, Role};
 use kit::problem::Problem;
 use kit::time_limit::within;
@@ -23,7 +23,7 @@ use crate::parameters::{Parameters, bad};
 use crate::permissions::{reads_all_labels, reads_label, speaks_for, tenant_not_allowed, tenants};
 use crate::registry::RegistryError;
 use crate::synapse_artifacts::{self, Asked};
-use crate::{TrafficManager, measure, operator};
+use crate::{TrafficManager, measure, operator, repairs};
 
 /// The longest body that a gateway's notices may have.
 const MAX_NOTICE_BYTES: usize = 4 * 1024 * 1024;
@@ -310,8 +310,14 @@ async fn post_gateway(
         reads_label(&caller, label)?;
     }
     measure::gateway(&notice);
+    let held = repairs::held_now(&notice);
     let reply = manager.registry.gateway(notice, kit::clock::now_ms()).await;
-    Ok(HttpResponse::Ok().json(reply.map_err(not_recorded)?))
+    let mut reply = reply.map_err(not_recorded)?;
+    // Another process with the gateway's id does not hold what that one holds.
+    if ![CONFLICT, UNREGISTERED].contains(&reply.status.as_str()) {
+        reply.accepted_repairs = repairs::accepted(&manager.store, &reply.gateway_id, &held).await;
+    }
+    Ok(HttpResponse::Ok().json(reply))
 }
 
 async fn post_deployments(

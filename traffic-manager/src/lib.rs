@@ -3,7 +3,8 @@
 //! The only process besides the saver that knows the database. `growth` notices that label logs
 //! have grown, `logs` has them in memory and `blobs` the artifacts, `chunks` are made of both, `label_log` sends
 //! them as Lockstep's stream and `synapse_artifacts` as API Manager's resources; `registry` hears from
-//! gateways, `batch` decides what counts of it, `instances` knows which process speaks for one, `truth` tells what they run; `http` and `operator` put all of it on the wire,
+//! gateways, `batch` decides what counts of it, `instances` knows which process speaks for one, `truth` tells what they run
+//! and `repairs` what they hold; `http` and `operator` put all of it on the wire,
 //! `measure` counts.
 
 mod batch;
@@ -21,6 +22,7 @@ mod parameters;
 mod permissions;
 mod presence;
 mod registry;
+mod repairs;
 mod synapse_artifacts;
 pub mod truth;
 

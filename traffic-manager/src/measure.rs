@@ -7,7 +7,7 @@ use artifact::{DeploymentAction, DeploymentNotices, Digest, GatewayNotice, Notic
 use metrics::{counter, gauge, histogram};
 use tokio::time::timeout;
 
-use crate::TrafficManager;
+use crate::{TrafficManager, repairs};
 
 /// A scrape waits so long for the database at most.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,6 +40,8 @@ pub(crate) async fn state(manager: &TrafficManager) {
     gauge!("lockstep_gateways", "status" => "offline").set((gateways.len() - online) as f64);
     let conflicts = gateways.iter().filter(|gateway| gateway.conflict).count();
     gauge!("lockstep_gateway_conflicts").set(conflicts as f64);
+    let held = gateways.iter().map(|seen| repairs::held(&seen.row).len());
+    gauge!("lockstep_held_repairs").set(held.sum::<usize>() as f64);
     for (label, seq) in &seqs {
         let carriers = live().filter(|gateway| gateway.row.labels.contains(label));
         let applied = carriers.map(|gateway| gateway.row.applied.get(label).copied().unwrap_or(0));

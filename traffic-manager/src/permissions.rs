@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use actix_web::http::StatusCode;
-use artifact::{Instruction, Label};
+use artifact::{Instruction, Label, retain_held};
 use kit::access::Caller;
 use kit::problem::Problem;
 use store::{GatewayRow, Snapshot};
@@ -44,6 +44,15 @@ pub(crate) fn tenants(
     }
 }
 
+/// What is done to a whole label is for those who may read all tenants.
+pub(crate) fn reads_all_tenants(caller: &Caller) -> Result<(), Problem> {
+    if caller.tenants.is_empty() {
+        return Ok(());
+    }
+    let detail = "this is about all tenants, and this user may read only some of them";
+    Err(forbidden("tenant-not-allowed", detail))
+}
+
 pub(crate) fn tenant_not_allowed(tenant: &str) -> Problem {
     let detail = format!("this user may not read the tenant {tenant}");
     forbidden("tenant-not-allowed", detail)
@@ -70,6 +79,8 @@ pub(crate) fn readable_gateways(caller: &Caller, gateways: &mut Vec<GatewayRow>)
     for gateway in gateways {
         gateway.labels.retain(may_read);
         gateway.applied.retain(|label, _| may_read(label));
+        // They may be other tenants'.
+        retain_held(&mut gateway.properties, may_read, caller.tenants.is_empty());
     }
 }
 
@@ -182,6 +193,24 @@ mod tests {
         let apis = rows.apis.into_iter().map(|api| api.api_id).collect();
         let gateways = rows.gateways.into_iter().map(|row| row.gateway_id);
         (apis, gateways.collect(), rows.deployments.len())
+    }
+
+    #[test]
+    fn what_is_held_of_other_labels_is_not_told() {
+        let caller = Caller {
+            name: "u".into(),
+            roles: Roles::default(),
+            gateway_id: None,
+            labels: vec!["L2".into()],
+            tenants: Vec::new(),
+        };
+        let mut row = gateway("g", &["L1", "L2"]);
+        let said = serde_json::json!({"reconciliation": {"held": {"L1": 1, "L2": 2}}});
+        row.properties = serde_json::from_value(said).unwrap();
+        let mut rows = vec![row];
+        readable_gateways(&caller, &mut rows);
+        let told = serde_json::json!({"held": {"L2": 2}});
+        assert_eq!(rows[0].properties["reconciliation"], told);
     }
 
     #[test]

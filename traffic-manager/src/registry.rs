@@ -84,6 +84,7 @@ impl Registry {
         Ok(GatewayNoticeReply {
             status: status.to_owned(),
             gateway_id,
+            accepted_repairs: Vec::new(),
         })
     }
 

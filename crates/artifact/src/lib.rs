@@ -11,6 +11,7 @@ mod label_log;
 mod masked;
 mod operator;
 mod publish;
+mod repair;
 mod status;
 
 pub use digest::{Digest, DigestError};
@@ -29,6 +30,7 @@ pub use publish::{
     ArtifactResult, Finding, Outcome, PublishItem, PublishReport, PublishRequest, RemoveReport,
     SavedTo, Severity,
 };
+pub use repair::{Acceptance, HeldRepair, RepairOverview, held_repairs, retain_held};
 pub use status::{
     ApiOverview, CONFLICT, DeploymentAction, DeploymentNotice, DeploymentNotices, DeploymentState,
     DeploymentStatus, GatewayNotice, GatewayNoticeReply, GatewayOverview, GatewayStatus, INSTANCE,

@@ -172,6 +172,8 @@ pub enum Conclusion {
     Overridden,
     /// The gateway has fallen silent before it had the desired revision.
     Offline,
+    /// The gateway holds a repair of the label until an operator accepts it.
+    RepairHeld,
     /// Neither announced nor pulled yet.
     NotAnnounced,
     /// Announced, not pulled yet.

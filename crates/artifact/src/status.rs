@@ -54,6 +54,10 @@ pub const INSTANCE: &str = "instance";
 pub struct GatewayNoticeReply {
     pub status: String,
     pub gateway_id: String,
+    /// Repairs that the gateway holds and that an operator has accepted (Lockstep's; others pass it
+    /// over).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted_repairs: Vec<Digest>,
 }
 
 /// What the gateway said is not known any more: it has to register and to say everything again.

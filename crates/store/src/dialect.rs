@@ -43,14 +43,17 @@ impl Dialect {
                 script!(1, "sqlite/0001-artifacts-and-label-log.sql"),
                 script!(2, "sqlite/0002-names-beside-the-api.sql"),
                 script!(3, "sqlite/0003-gateways-and-announcements.sql"),
+                script!(4, "sqlite/0004-accepted-repairs.sql"),
             ],
             Self::PostgreSql => &[
                 script!(2, "postgresql/0002-artifacts-and-label-log.sql"),
                 script!(3, "postgresql/0003-gateways-and-announcements.sql"),
+                script!(4, "postgresql/0004-accepted-repairs.sql"),
             ],
             Self::MySql => &[
                 script!(2, "mysql/0002-artifacts-and-label-log.sql"),
                 script!(3, "mysql/0003-gateways-and-announcements.sql"),
+                script!(4, "mysql/0004-accepted-repairs.sql"),
             ],
         }
     }

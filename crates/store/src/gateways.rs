@@ -80,6 +80,8 @@ impl Store {
             tx.execute_in(sql::FORGET_GATEWAYS, &[], &forgotten).await?;
             tx.execute_in(sql::FORGET_DEPLOYMENTS, &[], &silenced)
                 .await?;
+            tx.execute_in(sql::FORGET_ACCEPTED_REPAIRS, &[], &silenced)
+                .await?;
             tx.put(&sql::GATEWAY_STARTED, &started).await?;
             tx.put(&sql::GATEWAY_SEEN, &seen).await?;
             tx.put(&sql::DEPLOYMENT, &deployments).await?;
@@ -95,6 +97,8 @@ impl Store {
             let gateway = [gateway_id.into()];
             let forgotten = tx.execute_in(sql::FORGET_GATEWAYS, &[], &gateway).await?;
             tx.execute_in(sql::FORGET_DEPLOYMENTS, &[], &gateway)
+                .await?;
+            tx.execute_in(sql::FORGET_ACCEPTED_REPAIRS, &[], &gateway)
                 .await?;
             tx.commit().await?;
             Ok(forgotten > 0)

@@ -7,7 +7,7 @@ use crate::dialect::Script;
 use crate::{Database, Dialect, StoreError, sql};
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 
 /// What a database has and what it lacks.
 #[derive(Clone, Debug)]

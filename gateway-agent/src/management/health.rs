@@ -1,10 +1,12 @@
-//! Health and readiness, open to everybody.
+//! Health and readiness, open to everybody, and metrics.
 
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use events::Counters;
+use kit::access::Caller;
+use kit::problem::Problem;
 use tokio::sync::watch;
 
 use crate::overrides::folder::FileStatus;
@@ -53,9 +55,22 @@ pub(super) async fn get_ready(health: web::Data<Health>) -> HttpResponse {
         "pulled": progress.pulled,
         "snapshot": health.snapshot.as_ref().map(Recorder::status),
         "overrides": *health.overrides.borrow(),
-        "reconciliation": health.reconciliation.now(),
+        "reconciliation": health.reconciliation.now().without_ids(),
         "events": health.events.as_ref().map(|events| events.now()),
     }))
+}
+
+/// Those of the process: gateways that share it are told apart by the label `gateway`.
+pub(super) async fn get_metrics(caller: Caller) -> Result<HttpResponse, Problem> {
+    if !caller.labels.is_empty() {
+        let detail = "this tells of all labels, and this user may read only some of them";
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "label-not-allowed",
+            detail,
+        ));
+    }
+    Ok(kit::metrics::answer())
 }
 
 /// As API Manager 4.x answers probes: 200 once ready, 500 before, without a body.

@@ -1,9 +1,10 @@
-//! The gateway's management interface: health and readiness, the gateway REST API of API Manager
-//! 3.2.0 (`v1`) and 4.x (`v2`), and what savers publish directly (`entries`).
+//! The gateway's management interface: health, readiness and metrics, held repairs, the gateway REST
+//! API of API Manager 3.2.0 (`v1`) and 4.x (`v2`), and what savers publish directly (`entries`).
 
 mod entries;
 mod health;
 mod pieces;
+mod repairs;
 mod rest;
 mod v1;
 mod v2;
@@ -11,9 +12,10 @@ mod v2;
 use crate::commands::Commands;
 use actix_web::{App, web};
 pub(crate) use health::Health;
-use kit::access::Access;
+use kit::access::{Access, Role};
 use kit::config::Config;
 use kit::server::{Frame, Running, StartError};
+pub(crate) use repairs::Repairs;
 
 /// Binds the gateway's management interface.
 pub(crate) fn serve(
@@ -21,6 +23,7 @@ pub(crate) fn serve(
     access: Access,
     commands: Commands,
     health: Health,
+    repairs: Repairs,
 ) -> Result<Running, StartError> {
     let listener = kit::server::bind(config.gateway_management_address()?)?;
     let max_body_size = config.management.max_body_size;
@@ -29,8 +32,15 @@ pub(crate) fn serve(
             App::new()
                 .app_data(web::Data::new(health.clone()))
                 .app_data(web::Data::new(commands.clone()))
+                .app_data(web::Data::new(repairs.clone()))
                 .route("/healthz", web::get().to(|| async { "ok\n" }))
                 .route("/readyz", web::get().to(health::get_ready))
+                .service(
+                    web::resource("/metrics")
+                        .wrap(access.require(&[Role::Viewer]))
+                        .route(web::get().to(health::get_metrics)),
+                )
+                .configure(|app| repairs::routes(app, &access))
                 .configure(|app| rest::routes(app, &access))
                 .configure(|app| entries::routes(app, &access, max_body_size))
         },

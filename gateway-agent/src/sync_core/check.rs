@@ -242,7 +242,7 @@ impl Core {
             !elsewhere.any(|other| other != label)
         });
         let numbers = (going.count(), self.standings.len());
-        let name = plan.name(index);
+        let name = plan.name(label, index);
         let guard = self.settings.guard;
         let accepted = self
             .labels
@@ -286,6 +286,7 @@ impl Core {
             reason,
             removes: plan.remove.len(),
             puts: plan.fetch.len(),
+            apis: plan.known.keys().cloned().collect(),
         };
         if let Some(work) = self.labels.get_mut(label) {
             work.check.held = Some(held.clone());

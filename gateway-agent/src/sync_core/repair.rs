@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use artifact::{Digest, Instruction};
+use artifact::{Digest, Instruction, Label};
 use serde::Serialize;
 
 use super::standings::Standing;
@@ -42,6 +42,8 @@ pub struct Held {
     pub removes: usize,
     /// APIs that would be deployed or replaced.
     pub puts: usize,
+    /// The ids of all of them.
+    pub apis: Vec<String>,
 }
 
 /// Where the comparison of a label is.
@@ -178,10 +180,10 @@ impl Plan {
         self.fetch.is_empty() && self.remove.is_empty() && !self.back
     }
 
-    /// Names what this repair does.
+    /// Names what this repair does in a label.
     #[must_use]
-    pub fn name(&self, index: &[IndexEntry]) -> Digest {
-        let mut text = format!("back {}\n", self.back);
+    pub fn name(&self, label: &Label, index: &[IndexEntry]) -> Digest {
+        let mut text = format!("label {label}\nback {}\n", self.back);
         for api_id in self.remove.keys() {
             text.push_str(&format!("remove {api_id}\n"));
         }
@@ -340,6 +342,8 @@ mod tests {
             ..Plan::default()
         };
         assert_eq!(only_positions.objection((0, 100), guard, 9, &index), None);
-        assert_ne!(back.name(&index), plan.name(&index));
+        let [l, m] = ["L", "M"].map(|name| Label::parse(name).unwrap());
+        assert_ne!(back.name(&l, &index), plan.name(&l, &index));
+        assert_ne!(plan.name(&m, &index), plan.name(&l, &index));
     }
 }

@@ -1,9 +1,12 @@
-//! What the commands read of the traffic manager, and forget there.
+//! What the commands read of the traffic manager, and forget and accept there.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use artifact::{ApiOverview, Explanation, GatewayDetail, GatewayOverview, Overview, Page, Rollout};
+use artifact::{
+    ApiOverview, Explanation, GatewayDetail, GatewayOverview, Label, Overview, Page,
+    RepairOverview, Rollout,
+};
 use kit::process::Usage;
 
 use super::{Control, READ_TIMEOUT};
@@ -17,6 +20,26 @@ impl Control {
     pub async fn forget(&self, gateway_id: &str) -> anyhow::Result<serde_json::Value> {
         let url = self.resource(&["gateways", gateway_id])?;
         let request = self.client.delete(url).timeout(READ_TIMEOUT);
+        self.answer(request, &self.server).await
+    }
+
+    /// The repairs that gateways hold: all, of one gateway, of one label.
+    pub async fn repairs(
+        &self,
+        gateway: Option<&str>,
+        label: Option<&Label>,
+    ) -> anyhow::Result<Vec<RepairOverview>> {
+        let mut query = Vec::new();
+        query.extend(gateway.map(|gateway| ("gateway", gateway)));
+        query.extend(label.map(|label| ("label", label.as_str())));
+        self.list("repairs", &query).await
+    }
+
+    /// Accepts a repair as it is held.
+    pub async fn accept_repair(&self, held: &RepairOverview) -> anyhow::Result<RepairOverview> {
+        let repair = held.held.repair.to_string();
+        let url = self.resource(&["repairs", &held.gateway_id, &repair, "accept"])?;
+        let request = self.client.post(url).timeout(READ_TIMEOUT);
         self.answer(request, &self.server).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use artifact::{Explanation, GatewayDetail, Rollout};
+use artifact::{Explanation, GatewayDetail, Rollout, held_repairs};
 
 use super::{conflicts, shown, status, table};
 
@@ -51,7 +51,7 @@ pub fn rollout(api: &str, rollout: &Rollout) {
     }
 }
 
-/// A row for each gateway.
+/// A row for each gateway, then what they hold.
 pub fn gateways(gateways: &[GatewayDetail], now: i64) {
     let mut rows = table(vec![
         "gateway",
@@ -83,10 +83,20 @@ pub fn gateways(gateways: &[GatewayDetail], now: i64) {
     if gateways.is_empty() {
         say!("no gateway is registered");
     }
+    for gateway in gateways {
+        for (label, held) in held_repairs(&gateway.properties) {
+            say!(
+                "{}: a repair of {label} ({}) is held until an operator accepts it (lockstep repair): {}",
+                shown(&gateway.overview.gateway_id),
+                held.repair.short(),
+                shown(&held.reason)
+            );
+        }
+    }
 }
 
 /// How long ago something was, in words; times in milliseconds.
-fn ago(time: i64, now: i64) -> String {
+pub(super) fn ago(time: i64, now: i64) -> String {
     match now.saturating_sub(time).max(0) / 1000 {
         0 => "just now".to_owned(),
         seconds @ ..120 => format!("{seconds} s ago"),

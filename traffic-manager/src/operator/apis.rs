@@ -11,11 +11,11 @@ use store::{Filter, RevisionRow, Snapshot, Which};
 
 use super::explain::{Facts, explain};
 use super::paging::{Part, not_ours};
-use super::{Manager, api_not_found, convergence, gateway_not_found, named, snapshot};
+use super::{Manager, api_not_found, convergence, gateway_not_found, gateways, named, snapshot};
 use crate::http::problem;
 use crate::parameters::{Parameters, bad};
 use crate::permissions::{forbidden, readable};
-use crate::{TrafficManager, truth};
+use crate::{TrafficManager, repairs, truth};
 
 /// The most ids of one request.
 const MAX_IDS: usize = 1000;
@@ -292,7 +292,13 @@ pub(crate) async fn get_explanation(
     let parameters = Parameters::of(&request);
     parameters.only(&["api", "gateway"])?;
     let gateway_id = parameters.required("gateway")?;
-    let rows = named(&manager, &caller, parameters.required("api")?).await?;
+    let rows = named(&manager, &caller, parameters.required("api")?).await;
+    let rows = match rows {
+        Err(unknown) if unknown.status == 404 => {
+            return Err(unknown_or_held(&manager, &caller, gateway_id, unknown).await);
+        }
+        rows => rows?,
+    };
     let api = rows.apis.first().ok_or_else(|| api_not_found("any more"))?;
     let mut gateways = rows.gateways.iter();
     let gateway = gateways.find(|row| row.gateway_id == gateway_id);
@@ -308,6 +314,26 @@ pub(crate) async fn get_explanation(
         online: truth::online(gateway, kit::clock::now_ms(), manager.settings.expiry),
     });
     Ok(HttpResponse::Ok().json(made))
+}
+
+/// A gateway may run an API that the database does not know: then it holds a repair.
+async fn unknown_or_held(
+    manager: &TrafficManager,
+    caller: &Caller,
+    gateway_id: &str,
+    mut unknown: Problem,
+) -> Problem {
+    let rows = gateways::rows(manager, caller).await.unwrap_or_default();
+    let gateway = rows.iter().find(|row| row.gateway_id == gateway_id);
+    let held = gateway.map(repairs::held).unwrap_or_default();
+    let removes: u64 = held.values().map(|held| held.removes).sum();
+    if removes > 0 {
+        unknown.detail += &format!(
+            "; {gateway_id} holds repairs that take {removes} API(s) away, perhaps this one, until \
+             an operator accepts them"
+        );
+    }
+    unknown
 }
 
 /// Reads the number of a revision out of a path.

@@ -1,12 +1,12 @@
 //! Why an API is, or is not, on a gateway. Pure.
 
 use artifact::{
-    Conclusion, DeploymentState, DeploymentStatus, Digest, Explanation, Instruction, Label, Step,
-    StepName,
+    Conclusion, DeploymentState, DeploymentStatus, Digest, Explanation, HeldRepair, Instruction,
+    Label, Step, StepName,
 };
 use store::{ApiRow, DeploymentRow, GatewayRow, LabelRow, RevisionRow};
 
-use crate::truth;
+use crate::{repairs, truth};
 
 /// What is known about one API and one gateway.
 pub(super) struct Facts<'a> {
@@ -29,9 +29,12 @@ pub(super) fn explain(facts: &Facts<'_>) -> Explanation {
         desired.map(|desired| truth::status(facts.gateway, facts.said, desired, facts.online));
     let pulled = facts.pulled(desired);
     let announced = facts.announced();
+    let held = facts.held();
     let outcome = outcome(
         status.as_ref(),
         facts.online,
+        held.as_ref()
+            .map(|(_, held)| held.concerns(&facts.api.api_id) == Some(true)),
         pulled.ok == Some(true),
         announced.ok == Some(true),
     );
@@ -42,14 +45,14 @@ pub(super) fn explain(facts: &Facts<'_>) -> Explanation {
         tenant_domain: facts.api.tenant_domain.clone(),
         gateway_id: facts.gateway.gateway_id.clone(),
         outcome,
-        conclusion: facts.sentence(outcome, desired, status.as_ref()),
+        conclusion: facts.sentence(outcome, desired, status.as_ref(), held.as_ref()),
         steps: vec![
             facts.published(),
             facts.registered(),
             facts.label(desired),
             announced,
             pulled,
-            facts.deployed(desired, status.as_ref()),
+            facts.deployed(desired, status.as_ref(), held.as_ref()),
             facts.heartbeat(),
         ],
         status,
@@ -59,12 +62,18 @@ pub(super) fn explain(facts: &Facts<'_>) -> Explanation {
 fn outcome(
     status: Option<&DeploymentStatus>,
     online: bool,
+    // Whether it is sure that what is held concerns the API.
+    held: Option<bool>,
     pulled: bool,
     announced: bool,
 ) -> Conclusion {
     let Some(status) = status else {
         return Conclusion::NotCarried;
     };
+    // What it said may have been lost with the database that was there before.
+    if held == Some(true) && online {
+        return Conclusion::RepairHeld;
+    }
     match status.state {
         DeploymentState::Deployed if online => Conclusion::Deployed,
         DeploymentState::Deployed => Conclusion::DeployedButOffline,
@@ -72,6 +81,7 @@ fn outcome(
         DeploymentState::Failed => Conclusion::Refused,
         DeploymentState::Overridden => Conclusion::Overridden,
         DeploymentState::Pending if !online => Conclusion::Offline,
+        DeploymentState::Pending if held.is_some() => Conclusion::RepairHeld,
         DeploymentState::Pending if pulled => Conclusion::NotReported,
         DeploymentState::Pending if announced => Conclusion::NotPulled,
         DeploymentState::Pending => Conclusion::NotAnnounced,
@@ -84,6 +94,7 @@ impl Facts<'_> {
         outcome: Conclusion,
         desired: Option<&LabelRow>,
         status: Option<&DeploymentStatus>,
+        held: Option<&(Label, HeldRepair)>,
     ) -> String {
         let api = format!("{} {}", self.api.name, self.api.version);
         let gateway = &self.gateway.gateway_id;
@@ -125,6 +136,10 @@ impl Facts<'_> {
                 format!(
                     "{gateway} is offline and has not got {what}; it last said that it {serves}"
                 )
+            }
+            Conclusion::RepairHeld => {
+                let held = held.map(waits).unwrap_or_default();
+                format!("{gateway} has not done {what}: {held}; it last said that it {serves}")
             }
             Conclusion::NotAnnounced => {
                 format!("{what} is not announced yet, and {gateway} has not pulled it")
@@ -230,7 +245,12 @@ impl Facts<'_> {
         step(StepName::Pulled, Some(brought.is_some()), detail, None)
     }
 
-    fn deployed(&self, desired: Option<&LabelRow>, status: Option<&DeploymentStatus>) -> Step {
+    fn deployed(
+        &self,
+        desired: Option<&LabelRow>,
+        status: Option<&DeploymentStatus>,
+        held: Option<&(Label, HeldRepair)>,
+    ) -> Step {
         let (Some(desired), Some(status)) = (desired, status) else {
             let detail = "there is nothing for it to deploy".to_owned();
             return step(StepName::Deployed, None, detail, None);
@@ -238,6 +258,12 @@ impl Facts<'_> {
         let revision = desired.revision;
         let reason = status.reason.as_deref().unwrap_or("it gave no reason");
         let serves = self.serves(Some(status));
+        let pending = status.state == DeploymentState::Pending;
+        let sure = |held: &HeldRepair| held.concerns(&self.api.api_id) == Some(true);
+        if let Some(held) = held.filter(|(_, held)| pending || sure(held)) {
+            let detail = format!("{}; it last said that it {serves}", waits(held));
+            return step(StepName::Deployed, Some(false), detail, status.since);
+        }
         let (ok, detail) = match status.state {
             DeploymentState::Deployed => {
                 (Some(true), format!("revision {revision} answers requests"))
@@ -258,6 +284,14 @@ impl Facts<'_> {
             }
         };
         step(StepName::Deployed, ok, detail, status.since)
+    }
+
+    /// The repair that is held of a label by which the API comes or came to the gateway, and that
+    /// concerns the API, or may.
+    fn held(&self) -> Option<(Label, HeldRepair)> {
+        let has = |label: &Label| self.labels.iter().any(|row| row.label == *label);
+        let mut held = repairs::held(self.gateway).into_iter();
+        held.find(|(label, held)| has(label) && held.concerns(&self.api.api_id) != Some(false))
     }
 
     fn heartbeat(&self) -> Step {
@@ -316,6 +350,15 @@ fn step(step: StepName, ok: Option<bool>, detail: String, time: Option<i64>) -> 
     }
 }
 
+/// That a repair waits for an operator.
+fn waits((label, held): &(Label, HeldRepair)) -> String {
+    let HeldRepair { repair, reason, .. } = held;
+    format!(
+        "a repair of {label} ({}) is held until an operator accepts it: {reason}",
+        repair.short()
+    )
+}
+
 fn joined(labels: &[&Label]) -> String {
     let names: Vec<&str> = labels.iter().map(|label| label.as_str()).collect();
     names.join(", ")
@@ -363,6 +406,8 @@ mod tests {
         applied: u64,
         said: Option<DeploymentRow>,
         online: bool,
+        /// Of these labels it holds repairs, each with the API that it concerns; `?`: not told.
+        held: &'static [(&'static str, &'static str)],
         outcome: Conclusion,
         conclusion: &'static str,
         /// published, registered, label, announced, pulled, deployed, online: `+`, `-` or `?`.
@@ -388,7 +433,7 @@ mod tests {
             labels: vec![label("L1")],
             urls: Vec::new(),
             tenants: Vec::new(),
-            properties: serde_json::Map::new(),
+            properties: holding(case.held),
             applied: [(label("L1"), case.applied), (label("L2"), 99)].into(),
             registered: 3,
             last_seen: 4,
@@ -423,6 +468,19 @@ mod tests {
         );
     }
 
+    fn holding(held: &[(&str, &str)]) -> serde_json::Map<String, serde_json::Value> {
+        let repair = Digest::of(b"");
+        let one = |(label, api): &(&str, &str)| {
+            let removes = if *api == "?" { 12 } else { 1 };
+            let held = serde_json::json!({"repair": repair, "reason": "why not",
+                "removes": removes, "puts": 0, "apis": [api], "since": 1});
+            ((*label).to_owned(), held)
+        };
+        let held: serde_json::Map<_, _> = held.iter().map(one).collect();
+        let said = serde_json::json!({"reconciliation": {"held": held}});
+        serde_json::from_value(said).unwrap()
+    }
+
     /// Deployed as it should be.
     fn fine() -> Case {
         Case {
@@ -431,6 +489,7 @@ mod tests {
             applied: 12,
             said: Some(said(2, DeploymentState::Deployed, Some(2))),
             online: true,
+            held: &[],
             outcome: Conclusion::Deployed,
             conclusion: "g answers requests with revision 2 of A 1",
             steps: "+++++++",
@@ -503,6 +562,53 @@ mod tests {
                 outcome: Conclusion::NotAnnounced,
                 conclusion: "revision 2 of A 1 is not announced yet, and g has not pulled it",
                 steps: "+++---+",
+                ..fine()
+            },
+            Case {
+                applied: 11,
+                said: Some(said(1, Deployed, Some(1))),
+                held: &[("L1", "?"), ("L2", "u")],
+                outcome: Conclusion::RepairHeld,
+                conclusion: "g has not done revision 2 of A 1: a repair of L1 (e3b0c44298fc) is \
+                             held until an operator accepts it: why not; it last said that it serves revision 1",
+                steps: "++++--+",
+                ..fine()
+            },
+            // What it said was said to a database that is gone.
+            Case {
+                held: &[("L1", "u")],
+                outcome: Conclusion::RepairHeld,
+                conclusion: "g has not done revision 2 of A 1: a repair of L1 (e3b0c44298fc) is \
+                             held until an operator accepts it: why not; it last said that it \
+                             serves revision 2",
+                steps: "+++++-+",
+                ..fine()
+            },
+            // What is held may concern other APIs, concerns another one, or is of a label that the
+            // gateway does not carry.
+            Case {
+                held: &[("L1", "?")],
+                ..fine()
+            },
+            Case {
+                applied: 11,
+                said: Some(said(1, Deployed, Some(1))),
+                held: &[("L1", "v")],
+                outcome: Conclusion::NotPulled,
+                conclusion: "revision 2 of A 1 is announced, but g has not pulled it yet; it \
+                             serves revision 1",
+                steps: "++++--+",
+                ..fine()
+            },
+            Case {
+                labels: vec![entry("L1", Publish, 2), entry("L2", Publish, 2)],
+                applied: 11,
+                said: Some(said(1, Deployed, Some(1))),
+                held: &[("L2", "u")],
+                outcome: Conclusion::NotPulled,
+                conclusion: "revision 2 of A 1 is announced, but g has not pulled it yet; it \
+                             serves revision 1",
+                steps: "++++--+",
                 ..fine()
             },
             Case {

@@ -165,14 +165,17 @@ pub(crate) async fn get_labels(
 }
 
 /// The gateways that the caller may read, with the label logs at least as new as what they say.
-async fn rows(manager: &TrafficManager, caller: &Caller) -> Result<Vec<GatewayRow>, Problem> {
+pub(super) async fn rows(
+    manager: &TrafficManager,
+    caller: &Caller,
+) -> Result<Vec<GatewayRow>, Problem> {
     let mut rows = manager.store.gateways().await.map_err(problem)?;
     manager.logs.refresh().await.map_err(problem)?;
     readable_gateways(caller, &mut rows);
     Ok(rows)
 }
 
-fn online(manager: &TrafficManager, row: &GatewayRow) -> bool {
+pub(super) fn online(manager: &TrafficManager, row: &GatewayRow) -> bool {
     truth::online(row, kit::clock::now_ms(), manager.settings.expiry)
 }
 

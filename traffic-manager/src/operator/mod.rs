@@ -9,6 +9,7 @@ mod explain;
 mod gateways;
 mod openapi;
 mod paging;
+mod repairs;
 mod rollout;
 mod wait;
 
@@ -61,6 +62,13 @@ fn table() -> Vec<Entry> {
             path: "/gateways/{id}",
             roles: OPERATOR,
             route: web::delete().to(gateways::delete_gateway),
+        },
+        get("/repairs", VIEWER, web::get().to(repairs::get_repairs)),
+        Entry {
+            method: Method::POST,
+            path: "/repairs/{gateway}/{repair}/accept",
+            roles: OPERATOR,
+            route: web::post().to(repairs::post_accept),
         },
         get("/labels", VIEWER, web::get().to(gateways::get_labels)),
         get("/apis", READERS, web::get().to(apis::get_apis)),

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{apis, gateways, wait};
+use super::{apis, gateways, repairs, wait};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,6 +20,8 @@ use super::{apis, gateways, wait};
         gateways::get_gateway,
         gateways::delete_gateway,
         gateways::get_labels,
+        repairs::get_repairs,
+        repairs::post_accept,
         apis::get_apis,
         apis::get_api,
         apis::get_revisions,

@@ -4,6 +4,7 @@ mod faults;
 mod open;
 mod outbox;
 mod read;
+mod repairs;
 mod save;
 
 use std::path::Path;
@@ -114,6 +115,8 @@ suite! {
     read::the_database_tells_of_growth_where_it_can,
     read::a_status_that_was_said_earlier_changes_nothing,
     read::a_gateway_that_registers_again_says_anew_what_it_runs,
+    repairs::an_accepted_repair_is_kept_for_its_gateway_and_forgotten_with_it,
+    repairs::old_acceptances_are_pruned,
     outbox::each_announcement_goes_to_one_relay_until_its_lease_ends,
     outbox::relays_share_the_work_and_keep_the_order_of_each_api,
     outbox::what_is_given_back_is_claimed_again_at_once,
