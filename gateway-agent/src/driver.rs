@@ -28,6 +28,7 @@ use crate::sidecar::{Said, Sidecar};
 use crate::snapshot::ledger::Ledger;
 use crate::snapshot::state::State;
 use crate::sync_core::{Core, Input, Millis, Output, Progress, Routed, Trouble};
+use crate::tenants::{Asks, Tenants};
 
 /// The table that answers requests; readers take a snapshot, a change swaps the whole.
 pub type Routes = Arc<ArcSwap<RouteTable<Routed>>>;
@@ -59,6 +60,8 @@ pub(crate) struct Driver {
     pub overriding: watch::Sender<Vec<FileStatus>>,
     /// What is noted for the snapshot; `None` without one.
     pub ledger: Option<Ledger>,
+    /// Where requests wait for their tenants; `None` where all are loaded at the start.
+    pub tenants: Option<Tenants>,
 }
 
 /// Where label logs come from.
@@ -136,11 +139,15 @@ impl Driver {
         mut self,
         mut events: Option<Subscription>,
         mut commands: mpsc::Receiver<Command>,
+        mut asks: Option<Asks>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
         let (inputs, mut told) = mpsc::channel(WAITING);
         let mut work = Work {
-            started: Instant::now(),
+            started: self
+                .tenants
+                .as_ref()
+                .map_or_else(Instant::now, Tenants::started),
             inputs,
             open: HashMap::new(),
             compiling: JoinSet::new(),
@@ -151,7 +158,7 @@ impl Driver {
         };
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.core.start(0);
+        self.core.start(work.now());
         loop {
             while let Some(output) = self.core.output() {
                 self.perform(&mut work, output);
@@ -174,7 +181,13 @@ impl Driver {
                     }
                 }
                 _ = looks.tick() => self.look(&work),
-                () = tokio::time::sleep_until(wake) => self.core.handle(work.now(), Input::Tick),
+                tenant = asked(&mut asks) => self.core.handle(work.now(), Input::Needed(tenant)),
+                () = tokio::time::sleep_until(wake) => {
+                    if let Some(tenants) = &self.tenants {
+                        self.core.handle(work.now(), Input::Used(tenants.uses()));
+                    }
+                    self.core.handle(work.now(), Input::Tick);
+                }
             }
         }
         if let Some(ledger) = &self.ledger {
@@ -225,8 +238,15 @@ impl Driver {
                 Retriever::TrafficManager(it) => work.ask(label, id, |to| it.index(to)),
                 Retriever::Files(it) => work.ask(label, id, |to| it.index(to)),
             },
-            Output::Fetch { label, id, ranges } => match retriever {
-                Retriever::TrafficManager(it) => work.ask(label, id, |to| it.fetch(ranges, to)),
+            Output::Fetch {
+                label,
+                id,
+                ranges,
+                tenant,
+            } => match retriever {
+                Retriever::TrafficManager(it) => {
+                    work.ask(label, id, |to| it.fetch(ranges, tenant, to));
+                }
                 Retriever::Files(it) => work.ask(label, id, |to| it.fetch(ranges, to)),
             },
             Output::Cancel { id } => {
@@ -264,6 +284,11 @@ impl Driver {
             Output::Record(record) => {
                 if let Some(ledger) = &mut self.ledger {
                     ledger.applied(&record.label, record.position, record.entries, record.apis);
+                }
+            }
+            Output::Tenants(told) => {
+                if let Some(tenants) = &self.tenants {
+                    tenants.tell(told);
                 }
             }
             Output::Progress(progress) => {
@@ -378,6 +403,18 @@ impl Work {
         let task = AbortOnDropHandle::new(tokio::spawn(ask(question)));
         let open = Open { _task: task, go_on };
         self.open.insert(id, open);
+    }
+}
+
+/// The next tenant that a request waits for.
+async fn asked(asks: &mut Option<Asks>) -> String {
+    match asks {
+        Some(asks) => match asks.recv().await {
+            Some(tenant) => tenant.to_string(),
+            // The data plane has ended.
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }
 

@@ -5,7 +5,7 @@
 //! `file_system` reads a shared directory instead, `compile`
 //! makes plans, `snapshot` keeps what has been applied on disk, `report` tells the traffic manager,
 //! `data_plane` serves clients, or `sidecar` writes the directory of
-//! another server that does. `management` takes what operators say on the gateway itself as
+//! another server that does; `tenants` are loaded when a request needs them. `management` takes what operators say on the gateway itself as
 //! `commands`. No database here: a gateway lives without one.
 
 mod applied;
@@ -26,6 +26,7 @@ pub mod report;
 mod sidecar;
 pub mod snapshot;
 pub mod sync_core;
+pub mod tenants;
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -40,7 +41,7 @@ use commands::Commands;
 use events::{Bus, Subscription};
 use kit::access::Access;
 use kit::backoff::Backoff;
-use kit::config::{Config, ConfigError};
+use kit::config::{Config, ConfigError, LazyTenants};
 use kit::credentials::Credentials;
 use kit::http_client::Trust;
 use tokio::sync::{mpsc, watch};
@@ -60,7 +61,8 @@ use report::Reporter;
 use snapshot::Settings;
 use snapshot::ledger::{Ledger, Recorder};
 use snapshot::writer::Writer;
-use sync_core::{Core, Guard, Progress, Waits};
+use sync_core::{Core, Guard, Lazy, Progress, Waits};
+use tenants::Tenants;
 
 /// A running gateway.
 #[derive(Debug)]
@@ -110,7 +112,12 @@ impl Agent {
         let (notice_sender, notices) = mpsc::unbounded_channel();
         let settings = Settings::of(config, &id, &labels);
         let recorder = settings.as_ref().map(|_| Recorder::default());
-        let core = Core::new(core_settings(config, &id, &labels));
+        let lazy = config.lazy_tenants()?;
+        let core = Core::new(core_settings(config, &id, &labels, lazy.as_ref()));
+        let (tenants, asks) = lazy
+            .as_ref()
+            .map(|lazy| Tenants::new(lazy.patience, core.tenants()))
+            .unzip();
         let (progress_sender, progress) = watch::channel(Progress {
             missing: labels.clone(),
             ..Progress::default()
@@ -128,6 +135,7 @@ impl Agent {
         let patience = Patience::new(waits, sync.max_retry_count);
         let gateway = Gateway {
             routes: Arc::clone(&routes),
+            tenants: tenants.clone(),
             back_ends: BackEnds::new(
                 Duration::from_millis(config.gateway.limits.connect_timeout),
                 config.global_timeout(),
@@ -156,6 +164,7 @@ impl Agent {
             events: counters,
             snapshot: recorder.clone(),
             reconciliation: reconciliation.clone(),
+            tenants: tenants.clone(),
         };
         let management = management::serve(
             config,
@@ -199,6 +208,7 @@ impl Agent {
                 client: client.clone(),
                 traffic_manager: traffic_manager.clone(),
                 silence: silence(config),
+                artifacts_of: lazy.as_ref().map(|lazy| lazy.eager.to_string()),
             }),
             Some(root) => {
                 let files = Files::new(&labels);
@@ -240,6 +250,7 @@ impl Agent {
             folder: Folder::new(overrides_folder(config)),
             overriding,
             ledger: recorder.clone().map(Ledger::new),
+            tenants: tenants.clone(),
         };
         let token = shutdown.clone();
         serving.spawn(async move {
@@ -249,7 +260,7 @@ impl Agent {
                     writer.run().await;
                 }
             });
-            driver.run(subscription, commanded, token).await?;
+            driver.run(subscription, commanded, asks, token).await?;
             writing.await.context("writing the snapshot ended")
         });
 
@@ -268,9 +279,11 @@ impl Agent {
             applied,
             reconciliation,
             commands,
+            tenants: tenants.as_ref().map(Tenants::watch),
             heartbeat: Duration::from_millis(notification.heartbeat.notify_interval.max(100)),
             batch_size: notification.deployment_ack.batch_size.max(1),
             batch_interval: Duration::from_millis(notification.deployment_ack.batch_interval),
+            loaded: Vec::new(),
         };
         let reporting_ends = CancellationToken::new();
         let reporting = tokio::spawn(reporter.run(notices, reporting_ends.clone()));
@@ -328,7 +341,12 @@ async fn restore(
     Ok(Writer::new(settings, opened, recorder))
 }
 
-fn core_settings(config: &Config, id: &str, labels: &[Label]) -> sync_core::Settings {
+fn core_settings(
+    config: &Config,
+    id: &str,
+    labels: &[Label],
+    lazy: Option<&LazyTenants>,
+) -> sync_core::Settings {
     let sync = &config.apim.sync_runtime_artifacts.gateway;
     sync_core::Settings {
         gateway_id: id.to_owned(),
@@ -339,6 +357,10 @@ fn core_settings(config: &Config, id: &str, labels: &[Label]) -> sync_core::Sett
             reconcile: Duration::from_millis(sync.reconcile_interval.max(1000)),
         },
         guard: guard(config),
+        lazy: lazy.map(|lazy| Lazy {
+            eager: lazy.eager.clone(),
+            idle: lazy.idle,
+        }),
         seed: RandomState::new().hash_one(0_u8),
     }
 }

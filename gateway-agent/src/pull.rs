@@ -28,6 +28,8 @@ pub struct Source {
     pub traffic_manager: String,
     /// An answer that is silent for longer is cut.
     pub silence: Duration,
+    /// Only these tenants' artifacts are asked for, as they come; `None` for all.
+    pub artifacts_of: Option<String>,
 }
 
 /// One question: where its answers go, and what lets it go on.
@@ -72,6 +74,8 @@ fn failed(reason: impl ToString) -> AskError {
     AskError::Pull(PullError::Failed(reason.to_string()))
 }
 
+type Parse = fn(&str) -> Result<LogLine, artifact::LogLineError>;
+
 #[derive(Deserialize)]
 struct DigestTold {
     seq: u64,
@@ -99,6 +103,8 @@ impl Source {
             ("follow", wanted.follow.to_string()),
         ];
         query.extend(wanted.least.map(|seq| ("minSeq", seq.to_string())));
+        query.extend(self.artifacts_of());
+        let parse = self.parser();
         let answer = self.ask("label-log", &question.label, &query).await?;
         if let (StatusCode::CONFLICT, Some(least)) = (answer.status(), wanted.least) {
             return Err(PullError::Behind {
@@ -111,7 +117,7 @@ impl Source {
         let mut batch = Batch::default();
         let mut complete = false;
         loop {
-            match self.line(&mut lines, LogLine::parse).await {
+            match self.line(&mut lines, parse).await {
                 Ok(Some(LogLine::Entry(entry))) => {
                     batch.push(*entry);
                     if batch.is_full() {
@@ -197,27 +203,43 @@ impl Source {
         }
     }
 
-    /// Reads parts of a label's log.
-    pub(crate) async fn fetch(self, ranges: Vec<Range>, mut question: Question) {
-        let result = self.try_fetch(&ranges, &mut question).await;
+    /// Reads parts of a label's log; of a tenant's entries, where one is named, all artifacts.
+    pub(crate) async fn fetch(
+        self,
+        ranges: Vec<Range>,
+        tenant: Option<String>,
+        mut question: Question,
+    ) {
+        let result = self.try_fetch(&ranges, tenant, &mut question).await;
         question.answer(result).await;
     }
 
     async fn try_fetch(
         &self,
         ranges: &[Range],
+        tenant: Option<String>,
         question: &mut Question,
     ) -> Result<Input, AskError> {
         let mut batch = Batch::default();
         for range in ranges {
-            let query = [
+            let mut query = vec![
                 ("after", range.after.to_string()),
                 ("limit", range.limit.to_string()),
             ];
+            let parse = match &tenant {
+                Some(tenant) => {
+                    query.push(("tenantDomain", tenant.clone()));
+                    LogLine::parse
+                }
+                None => {
+                    query.extend(self.artifacts_of());
+                    self.parser()
+                }
+            };
             let answer = self.ask("label-log", &question.label, &query).await?;
             let mut lines = self.lines(answer).await?;
             loop {
-                match self.line(&mut lines, LogLine::parse).await? {
+                match self.line(&mut lines, parse).await? {
                     Some(LogLine::Entry(entry)) => batch.push(*entry),
                     Some(LogLine::CompleteTo(_)) => break,
                     None => return Err(PullError::EndedByServer.into()),
@@ -230,6 +252,19 @@ impl Source {
             }
         }
         Ok(question.fetched(batch.entries, true))
+    }
+
+    fn artifacts_of(&self) -> Option<(&'static str, String)> {
+        let tenants = self.artifacts_of.clone();
+        tenants.map(|tenants| ("artifactsOf", tenants))
+    }
+
+    /// Lines without artifacts are good where not all artifacts are asked for.
+    fn parser(&self) -> Parse {
+        match self.artifacts_of {
+            Some(_) => LogLine::parse_index,
+            None => LogLine::parse,
+        }
     }
 
     async fn ask(

@@ -10,13 +10,14 @@ use artifact::{
 };
 use kit::backoff::{Backoff, spread};
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::applied::Applied;
 use crate::commands::Commands;
 use crate::reconciliation::Reconciliation;
+use crate::sync_core::Told;
 
 /// What reporting needs to know.
 #[derive(Clone, Debug)]
@@ -31,9 +32,13 @@ pub struct Reporter {
     pub reconciliation: Reconciliation,
     /// Where accepted repairs go.
     pub commands: Commands,
+    /// Which tenants are loaded; `None` where all are.
+    pub tenants: Option<watch::Receiver<Told>>,
     pub heartbeat: Duration,
     pub batch_size: usize,
     pub batch_interval: Duration,
+    /// The tenants that are loaded, as of the last look.
+    pub loaded: Vec<String>,
 }
 
 /// What is remembered of what was said.
@@ -47,9 +52,9 @@ struct Said {
 }
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// After deployments the next heartbeat comes this soon, for it tells how far the logs have been
-/// applied.
-const BEAT_AFTER_DEPLOYMENTS: Duration = Duration::from_secs(1);
+/// After news the next heartbeat comes this soon, for it tells how far the logs have been applied, and
+/// which tenants are loaded.
+const BEAT_AFTER_NEWS: Duration = Duration::from_secs(1);
 /// While something is held, a heartbeat asks so often whether it has been accepted: an operator waits
 /// for that …
 const ASK_AT_FIRST: Duration = Duration::from_secs(2);
@@ -58,6 +63,10 @@ const FIRST_MS: i64 = 10 * 60 * 1000;
 const ASK_LATER: Duration = Duration::from_secs(5);
 /// Bytes of what is told of held repairs: the traffic manager takes 64 KiB of properties.
 const MAX_HELD: usize = 48 * 1024;
+/// Bytes of the list of loaded tenants that are told …
+const MAX_TENANTS: usize = 60_000;
+/// … and of an item besides its name.
+const ITEM_BYTES: usize = 3;
 
 /// How long after a heartbeat the next one comes.
 fn pause<'a>(
@@ -79,7 +88,7 @@ impl Reporter {
     /// Notices wait while the traffic manager is away. Only the newest about each API is kept:
     /// that is what counts, and it bounds the memory.
     pub async fn run(
-        self,
+        mut self,
         mut notices: mpsc::UnboundedReceiver<DeploymentNotice>,
         shutdown: CancellationToken,
     ) {
@@ -98,7 +107,13 @@ impl Reporter {
         let mut next_beat = Instant::now();
         let mut failures = 0;
         let mut held = self.reconciliation.held();
+        let mut tenants = self.tenants.take();
         while !shutdown.is_cancelled() {
+            let now = loaded(&mut tenants);
+            if now != self.loaded {
+                self.loaded = now;
+                next_beat = next_beat.min(Instant::now() + BEAT_AFTER_NEWS.min(self.heartbeat));
+            }
             let sent = self
                 .speak(&mut kind, &mut said, &mut waiting, &mut next_beat)
                 .await;
@@ -135,6 +150,7 @@ impl Reporter {
                         }
                         None => open = false,
                     },
+                    () = changed(&mut tenants), if failures == 0 => break,
                 };
                 if failures == 0 && waiting.len() >= self.batch_size {
                     break;
@@ -144,6 +160,7 @@ impl Reporter {
                 }
             }
         }
+        self.loaded = loaded(&mut tenants);
         // The gateway ends in good order: nobody has to wait for it, or for what it had to say.
         let notice = self.notice(NoticeKind::Deregister, &said);
         if let Err(error) = self.post("notify-gateway", &notice).await {
@@ -158,7 +175,7 @@ impl Reporter {
             environment_labels: self.labels.clone(),
             time_stamp: kit::clock::now_ms(),
             gateway_properties: self.properties(&said.instance),
-            loading_tenants: Vec::new(),
+            loading_tenants: self.loaded.clone(),
             urls: self.urls.clone(),
             applied: self.applied.positions(),
         }
@@ -207,8 +224,7 @@ impl Reporter {
             *next_beat = Instant::now() + pause;
         }
         if !waiting.is_empty() {
-            *next_beat =
-                (*next_beat).min(Instant::now() + BEAT_AFTER_DEPLOYMENTS.min(self.heartbeat));
+            *next_beat = (*next_beat).min(Instant::now() + BEAT_AFTER_NEWS.min(self.heartbeat));
         }
         let mut size = self.batch_size.max(1);
         while !waiting.is_empty() {
@@ -309,6 +325,31 @@ fn understood(text: &str) -> GatewayNoticeReply {
         gateway_id: String::new(),
         accepted_repairs: Vec::new(),
     })
+}
+
+/// The tenants that are loaded; none where all are. So many that no notice could hold them are cut off:
+/// of the others nobody is told that they are loaded.
+fn loaded(tenants: &mut Option<watch::Receiver<Told>>) -> Vec<String> {
+    let told = tenants.as_mut().map(watch::Receiver::borrow_and_update);
+    let Some(told) = told else {
+        return Vec::new();
+    };
+    let mut left = MAX_TENANTS;
+    let fits = |item: &&String| {
+        left = left.saturating_sub(item.len() + ITEM_BYTES);
+        left > 0
+    };
+    told.loaded.iter().take_while(fits).cloned().collect()
+}
+
+/// Waits until others are loaded.
+async fn changed(tenants: &mut Option<watch::Receiver<Told>>) {
+    if let Some(tenants) = tenants
+        && tenants.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -224,7 +224,8 @@ pub fn findings(results: &[ArtifactResult], verbose: bool) {
 
 pub fn waited(waited: &Waited) {
     if waited.converged {
-        let told = match (waited.deployed, waited.undeployed) {
+        let mut told = match (waited.deployed, waited.undeployed) {
+            (0, 0) if waited.not_loaded > 0 => "deployed nowhere yet".to_owned(),
             (0, 0) => "nothing to wait for".to_owned(),
             (deployed, 0) => format!("deployed on {deployed} gateway(s)"),
             (0, undeployed) => format!("undeployed on {undeployed} gateway(s)"),
@@ -232,6 +233,10 @@ pub fn waited(waited: &Waited) {
                 format!("deployed on {deployed} gateway(s), undeployed on {undeployed}")
             }
         };
+        if waited.not_loaded > 0 {
+            let lazy = waited.not_loaded;
+            told += &format!(", by {lazy} gateway(s) at the first request of its tenant,");
+        }
         say!("{told} after {} ms", waited.took);
         return;
     }

@@ -19,6 +19,8 @@ pub struct Waited {
     pub deployed: usize,
     /// Gateways that have undeployed something of it.
     pub undeployed: usize,
+    /// Gateways that have not loaded the tenant of something of it, and are not waited for.
+    pub not_loaded: usize,
     /// Why not: one line for each gateway and API.
     pub missing: Vec<Missing>,
 }
@@ -76,11 +78,13 @@ fn judge(overview: &Overview, wanted: &HashMap<String, u64>) -> (Waited, bool) {
         took: 0,
         deployed: 0,
         undeployed: 0,
+        not_loaded: 0,
         missing: Vec::new(),
     };
     let mut seen = 0;
     let mut pending = false;
     let (mut deployed, mut undeployed) = (BTreeSet::new(), BTreeSet::new());
+    let mut not_loaded = BTreeSet::new();
     for api in &overview.apis {
         if wanted.get(&api.api_id).is_none_or(|n| api.revision < *n) {
             continue;
@@ -95,6 +99,7 @@ fn judge(overview: &Overview, wanted: &HashMap<String, u64>) -> (Waited, bool) {
             match status.state {
                 DeploymentState::Deployed => deployed.insert(&status.gateway_id),
                 DeploymentState::Undeployed => undeployed.insert(&status.gateway_id),
+                DeploymentState::NotLoaded => not_loaded.insert(&status.gateway_id),
                 DeploymentState::Pending
                 | DeploymentState::Failed
                 | DeploymentState::Overridden => false,
@@ -111,6 +116,7 @@ fn judge(overview: &Overview, wanted: &HashMap<String, u64>) -> (Waited, bool) {
     }
     waited.converged = waited.missing.is_empty();
     (waited.deployed, waited.undeployed) = (deployed.len(), undeployed.len());
+    waited.not_loaded = not_loaded.len();
     (waited, pending)
 }
 
@@ -140,7 +146,9 @@ pub fn missing(api: &ApiOverview, gateways: &[GatewayOverview]) -> Vec<Missing> 
             (DeploymentState::Deployed | DeploymentState::Undeployed, _) if !status.online => {
                 offline(&status.gateway_id)
             }
-            (DeploymentState::Deployed | DeploymentState::Undeployed, _) => continue,
+            (DeploymentState::Deployed | DeploymentState::Undeployed, _)
+            // It is brought by the first request that needs it.
+            | (DeploymentState::NotLoaded, _) => continue,
         };
         missing.push(Missing {
             api: name.clone(),

@@ -33,4 +33,5 @@ mod serving;
 mod sidecar;
 mod snapshot;
 mod start_up;
+mod tenants;
 mod up;

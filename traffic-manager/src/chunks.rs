@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use artifact::{Digest, Instruction, Label, LogLine};
+use artifact::{Digest, Instruction, Label, LogLine, TenantList};
 use moka::future::Cache;
 use tokio::time::Instant;
 
@@ -30,6 +30,8 @@ pub(crate) struct Wanted {
     pub(crate) label: Label,
     /// Of these tenants only; all without.
     pub(crate) tenants: Option<Vec<String>>,
+    /// Artifacts of these tenants only; the entries of others stand there as in the index.
+    pub(crate) artifacts_of: Option<TenantList>,
     /// Without artifacts: the index.
     pub(crate) index: bool,
     pub(crate) encoding: Encoding,
@@ -177,8 +179,12 @@ async fn put(
     entries: Vec<Arc<Entry>>,
 ) -> Result<bool, Cut> {
     let encoding = wanted.encoding;
-    let with_artifact =
-        |entry: &&Arc<Entry>| entry.instruction == Instruction::Publish && !wanted.index;
+    let artifacts_of = wanted.artifacts_of.as_ref();
+    let with_artifact = |entry: &&Arc<Entry>| {
+        entry.instruction == Instruction::Publish
+            && !wanted.index
+            && artifacts_of.is_none_or(|tenants| tenants.has(&entry.tenant_domain))
+    };
     let publishing: Vec<Arc<Entry>> = entries.iter().filter(with_artifact).cloned().collect();
     let found = match manager.blobs.get(&publishing, encoding).await {
         Ok(blobs) => blobs.into_iter().map(Found::There).collect(),

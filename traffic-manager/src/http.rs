@@ -210,6 +210,7 @@ async fn send_log(
         wanted: Wanted {
             label: parameters.label("gatewayLabel")?,
             tenants: tenants(caller, parameters.text("tenantDomain")?)?,
+            artifacts_of: parameters.tenants("artifactsOf")?,
             index,
             encoding: accepted(request),
         },
@@ -231,7 +232,8 @@ async fn send_log(
     let mut answer = HttpResponse::Ok();
     told_stale(&mut answer, &manager);
     if !follow {
-        // Weak: the same entries in another encoding, or of other tenants, have the same.
+        // Weak: the same entries in another encoding, of other tenants, or without artifacts, have
+        // the same.
         let tag = format!("W/\"{}:{seq}\"", manager.store.dc());
         answer.insert_header((ETAG, tag.clone()));
         answer.insert_header((CACHE_CONTROL, "private, no-cache"));

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use actix_web::HttpRequest;
-use artifact::Label;
+use artifact::{Label, TenantList};
 use kit::problem::Problem;
 use url::form_urlencoded;
 
@@ -107,6 +107,12 @@ impl Parameters {
         Label::parse(value).map_err(|error| bad(name, error))
     }
 
+    /// A list of tenants: `a.example,b.example`, `*`, `*,!c.example`; `None` where it is not given.
+    pub(crate) fn tenants(&self, name: &str) -> Result<Option<TenantList>, Problem> {
+        let list = self.text(name)?.map(TenantList::parse);
+        list.transpose().map_err(|error| bad(name, error))
+    }
+
     /// The parts of a list whose items stand between commas; `None` where it is not given.
     pub(crate) fn list(&self, name: &str) -> Result<Option<Vec<&str>>, Problem> {
         Ok(self.text(name)?.map(|list| list.split(',').collect()))
@@ -170,5 +176,11 @@ mod tests {
             "lable: is no parameter of this resource; it has a, label"
         );
         assert_eq!(of("l=a,b").list("l").unwrap(), Some(vec!["a", "b"]));
+        assert_eq!(
+            detail(of("t=a,,b").tenants("t").unwrap_err()),
+            "t: has an empty item; the items stand between commas"
+        );
+        let list = of("t=*%2C!b").tenants("t").unwrap().unwrap();
+        assert!(list.has("a") && !list.has("b"));
     }
 }

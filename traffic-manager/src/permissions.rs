@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use actix_web::http::StatusCode;
-use artifact::{Instruction, Label, retain_held};
+use artifact::{Instruction, Label, SUPER_TENANT, retain_held};
 use kit::access::Caller;
 use kit::problem::Problem;
 use store::{GatewayRow, Snapshot};
@@ -82,6 +82,15 @@ pub(crate) fn readable_gateways(caller: &Caller, gateways: &mut Vec<GatewayRow>)
         // They may be other tenants'.
         retain_held(&mut gateway.properties, may_read, caller.tenants.is_empty());
     }
+}
+
+/// Leaves of the tenants that a gateway has loaded those that the caller may read, and what names
+/// none.
+pub(crate) fn readable_tenants(caller: &Caller, tenants: &mut Vec<String>) {
+    tenants.retain(|item| {
+        let name = item.strip_prefix('!').unwrap_or(item);
+        ["*", SUPER_TENANT].contains(&name) || caller.may_read_tenant(name)
+    });
 }
 
 /// Leaves of APIs and gateways what the caller may read.
@@ -193,6 +202,24 @@ mod tests {
         let apis = rows.apis.into_iter().map(|api| api.api_id).collect();
         let gateways = rows.gateways.into_iter().map(|row| row.gateway_id);
         (apis, gateways.collect(), rows.deployments.len())
+    }
+
+    #[test]
+    fn names_of_other_tenants_are_not_told() {
+        let caller = Caller {
+            name: "olga".into(),
+            roles: kit::access::Roles::default(),
+            gateway_id: None,
+            labels: Vec::new(),
+            tenants: vec!["one".into()],
+        };
+        let left = |items: &[&str]| {
+            let mut items = items.iter().map(|item| (*item).to_owned()).collect();
+            readable_tenants(&caller, &mut items);
+            items.join(",")
+        };
+        assert_eq!(left(&["carbon.super", "one", "two"]), "carbon.super,one");
+        assert_eq!(left(&["*", "!one", "!two"]), "*,!one");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::instances;
 use artifact::{
     ApiOverview, DeploymentState, DeploymentStatus, GatewayOverview, GatewayStatus, Instruction,
-    Label, Overview,
+    Label, Overview, TenantList,
 };
 use store::{ApiRow, DeploymentRow, GatewayRow, LabelRow, Snapshot};
 
@@ -52,7 +52,9 @@ pub fn overview(rows: &Snapshot, now: i64, expiry: i64) -> Overview {
                 .filter_map(|gateway| {
                     let desired = desired(rows, &gateway.labels)?;
                     let row = said.get(&(gateway.gateway_id.as_str(), api.api_id.as_str()));
-                    Some(status(gateway, row.copied(), desired, online(gateway)))
+                    let loaded = has_loaded(gateway, &api.tenant_domain);
+                    let row = row.copied();
+                    Some(status(gateway, row, desired, loaded, online(gateway)))
                 })
                 .collect(),
         }
@@ -100,11 +102,20 @@ pub(crate) fn desired<'a>(rows: &[&'a LabelRow], labels: &[Label]) -> Option<&'a
     newest(Instruction::Publish).or_else(|| newest(Instruction::Remove))
 }
 
-/// How an API stands on a gateway that should have done `desired`.
+/// Whether a gateway has loaded a tenant, by its own word.
+pub(crate) fn has_loaded(gateway: &GatewayRow, tenant: &str) -> bool {
+    let items = gateway.tenants.iter().map(String::as_str);
+    // What is no such list is another gateway's way of telling.
+    gateway.tenants.is_empty() || TenantList::of(items).is_ok_and(|list| list.has(tenant))
+}
+
+/// How an API stands on a gateway that should have done `desired`; `loaded` tells whether it has
+/// loaded the API's tenant.
 pub(crate) fn status(
     gateway: &GatewayRow,
     said: Option<&DeploymentRow>,
     desired: &LabelRow,
+    loaded: bool,
     online: bool,
 ) -> DeploymentStatus {
     let current = said.filter(|row| {
@@ -114,6 +125,20 @@ pub(crate) fn status(
         };
         row.received == desired.digest && fits
     });
+    // What it said before it unloaded the tenant is not true any more; that an API is gone, is.
+    let gone = current.is_some_and(|row| row.state == DeploymentState::Undeployed);
+    if !loaded && !gone {
+        return DeploymentStatus {
+            gateway_id: gateway.gateway_id.clone(),
+            state: DeploymentState::NotLoaded,
+            desired: desired.digest,
+            received: said.map(|row| row.received),
+            deployed: None,
+            reason: Some("tenant not loaded".to_owned()),
+            since: said.map(|row| row.since),
+            online,
+        };
+    }
     let reason = match (current, online) {
         (Some(row), _) => row.reason.clone(),
         (None, false) => Some("offline: no heartbeat".to_owned()),
@@ -195,6 +220,54 @@ mod tests {
             saved: 0,
             announced: None,
         }
+    }
+
+    #[test]
+    fn a_tenant_that_is_not_loaded_is_waited_for_by_nobody() {
+        let with = |id: &str, tenants: &[&str]| GatewayRow {
+            tenants: tenants.iter().map(|name| (*name).to_owned()).collect(),
+            ..gateway(id, &["L1"], 100)
+        };
+        let of = |tenant: &str| ApiRow {
+            tenant_domain: tenant.into(),
+            ..api()
+        };
+        let states = |api: ApiRow, instruction, deployments: Vec<DeploymentRow>| {
+            let rows = Snapshot {
+                apis: vec![ApiRow { instruction, ..api }],
+                labels: vec![entry("L1", instruction, 2)],
+                gateways: vec![
+                    with("all", &[]),
+                    with("named", &["carbon.super", "a"]),
+                    with("excluded", &["*", "!a"]),
+                ],
+                deployments,
+            };
+            let made = overview(&rows, 100, 50);
+            let converged = made.apis[0].converged();
+            let states = made.apis[0].gateways.iter().map(|status| status.state);
+            (states.collect::<Vec<_>>(), converged)
+        };
+        use DeploymentState::{Deployed, NotLoaded, Pending, Undeployed};
+        let all = || ["all", "named", "excluded"].map(|id| said(id, "2", Deployed));
+        let publish = Instruction::Publish;
+        assert_eq!(
+            states(of("carbon.super"), publish, all().into()),
+            (vec![Deployed; 3], true)
+        );
+        assert_eq!(
+            states(of("a"), publish, all().into()),
+            (vec![Deployed, Deployed, NotLoaded], true)
+        );
+        assert_eq!(
+            states(of("b"), publish, Vec::new()),
+            (vec![Pending, NotLoaded, Pending], false)
+        );
+        let gone = ["all", "named", "excluded"].map(|id| said(id, "2", Undeployed));
+        assert_eq!(
+            states(of("a"), Instruction::Remove, gone.into()),
+            (vec![Undeployed; 3], true)
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod operator;
 mod publish;
 mod repair;
 mod status;
+mod tenant_list;
 
 pub use digest::{Digest, DigestError};
 pub use direct::{DirectAnswer, DirectEntry, DirectOutcome, DirectReport, DirectStatus};
@@ -36,3 +37,4 @@ pub use status::{
     DeploymentStatus, GatewayNotice, GatewayNoticeReply, GatewayOverview, GatewayStatus, INSTANCE,
     NoticeKind, NoticesReply, OtherInstance, Overview, UNREGISTERED,
 };
+pub use tenant_list::{TenantList, TenantListError};

@@ -24,7 +24,8 @@ pub struct Page<T> {
 pub struct GatewayDetail {
     #[serde(flatten)]
     pub overview: GatewayOverview,
-    /// The tenants whose APIs it has loaded; empty where it does not tell.
+    /// The tenants whose APIs it has loaded: names, or `*` for all but those with a `!`; empty where
+    /// all are.
     pub tenants: Vec<String>,
     /// What else it tells, as it says it.
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
@@ -182,6 +183,8 @@ pub enum Conclusion {
     NotReported,
     /// Removed, and taken down.
     Removed,
+    /// The gateway loads the API's tenant when a request needs it.
+    NotLoaded,
 }
 
 /// One thing that has to happen before an API is on a gateway.

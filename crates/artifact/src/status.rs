@@ -21,7 +21,7 @@ pub struct GatewayNotice {
     /// What else the gateway tells of itself; kept and shown as it is.
     #[serde(default)]
     pub gateway_properties: Map<String, Value>,
-    /// The tenants whose APIs it has loaded.
+    /// The tenants whose APIs it has loaded, as the items of a [`crate::TenantList`]; empty: all.
     #[serde(default)]
     pub loading_tenants: Vec<String>,
     /// Where clients reach the gateway, for people to read: `http://127.0.0.1:8280`. Lockstep's,
@@ -132,6 +132,10 @@ pub enum DeploymentState {
     Undeployed,
     /// An operator has said otherwise on the gateway itself.
     Overridden,
+    /// The gateway has not loaded the API's tenant, and does so when a request needs it. Nobody waits
+    /// for that.
+    #[serde(rename = "not-loaded")]
+    NotLoaded,
 }
 
 impl DeploymentState {
@@ -143,6 +147,7 @@ impl DeploymentState {
             Self::Failed => "failed",
             Self::Undeployed => "undeployed",
             Self::Overridden => "overridden",
+            Self::NotLoaded => "not-loaded",
         }
     }
 
@@ -154,6 +159,7 @@ impl DeploymentState {
             Self::Failed,
             Self::Undeployed,
             Self::Overridden,
+            Self::NotLoaded,
         ];
         all.into_iter().find(|state| state.as_str() == text)
     }
@@ -196,14 +202,16 @@ pub struct ApiOverview {
 }
 
 impl ApiOverview {
-    /// Whether every gateway of the API's labels has done what the newest entry says.
+    /// Whether every gateway of the API's labels that has loaded its tenant has done what the newest
+    /// entry says.
     #[must_use]
     pub fn converged(&self) -> bool {
         let wanted = match self.instruction {
             Instruction::Publish => DeploymentState::Deployed,
             Instruction::Remove => DeploymentState::Undeployed,
         };
-        self.gateways.iter().all(|status| status.state == wanted)
+        let done = |state| state == wanted || state == DeploymentState::NotLoaded;
+        self.gateways.iter().all(|status| done(status.state))
     }
 }
 

@@ -9,6 +9,7 @@ mod placeholder;
 mod resolve;
 mod secrets;
 mod sections;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -28,6 +29,7 @@ use effective::{MASK, masked};
 pub use environments::GatewayEnvironment;
 use resolve::resolve;
 pub use sections::*;
+pub use tenants::LazyTenants;
 pub use users::UserEntry;
 pub(crate) use users::read_file as read_users_file;
 

@@ -9,7 +9,9 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use synapse::dispatch::{RequestHead, ResourceOutcome, Selected, Selection, query_parameters};
+use synapse::dispatch::{
+    RequestHead, ResourceOutcome, RouteTable, Selected, Selection, query_parameters,
+};
 use synapse::mediate::{
     self, Answer, BackendResponse, Body, Environment, Exchange, Fault, LogRecord, Need, Step,
     Target,
@@ -23,6 +25,7 @@ use super::source::{ReadError, Source};
 use crate::driver::Routes;
 use crate::patience::Patience;
 use crate::sync_core::{Deployment, Progress, Routed};
+use crate::tenants::{NotInTime, Tenants};
 
 /// Asks for the headers that say which API and revision answered.
 const TRACE: HeaderName = HeaderName::from_static("lockstep-trace");
@@ -33,6 +36,8 @@ const TRACE_REVISION: HeaderName = HeaderName::from_static("lockstep-revision");
 #[derive(Clone, Debug)]
 pub struct Gateway {
     pub routes: Routes,
+    /// Requests of tenants that are not loaded wait; `None` where all are loaded at the start.
+    pub tenants: Option<Tenants>,
     pub back_ends: BackEnds,
     /// In sync mode nothing is served before the label logs have been applied.
     pub progress: watch::Receiver<Progress>,
@@ -73,14 +78,7 @@ impl Gateway {
 
     async fn answer(&self, request: Request<Incoming>, https: bool) -> Response<StreamBody> {
         if self.patience.lasts() && !self.progress.borrow().missing.is_empty() {
-            let mut answer = made(mediate::engine_answer(
-                503,
-                "Service Unavailable",
-                "the gateway is still fetching its APIs",
-            ));
-            let soon = HeaderValue::from_static("1");
-            answer.headers_mut().insert(RETRY_AFTER, soon);
-            return answer;
+            return come_again("the gateway is still fetching its APIs");
         }
         let (parts, incoming) = request.into_parts();
         let has_body = !incoming.is_end_stream();
@@ -94,7 +92,9 @@ impl Gateway {
             headers.insert(HOST, host);
         }
         let traced = self.trace_header && headers.contains_key(TRACE);
-        let routes = self.routes.load_full();
+        let Ok(routes) = self.routes(target).await else {
+            return come_again("the gateway is still fetching the APIs of the tenant");
+        };
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let selection = routes.select(&RequestHead {
             method: parts.method.as_str(),
@@ -132,6 +132,14 @@ impl Gateway {
             trace(&mut answer, &deployment);
         }
         answer
+    }
+
+    /// The route table for a request to this target.
+    async fn routes(&self, target: &str) -> Result<Arc<RouteTable<Routed>>, NotInTime> {
+        match &self.tenants {
+            None => Ok(self.routes.load_full()),
+            Some(tenants) => tenants.with(target, || self.routes.load_full()).await,
+        }
     }
 
     /// Runs the plan, making the calls that it asks for.
@@ -347,6 +355,14 @@ fn made(step: Step) -> Response<StreamBody> {
         Step::Answer(answer) => finished(*answer, &None, &None),
         Step::Call(_) | Step::Read(..) => empty_answer(StatusCode::INTERNAL_SERVER_ERROR),
     }
+}
+
+/// The gateway cannot tell yet what it has to answer.
+fn come_again(why: &str) -> Response<StreamBody> {
+    let mut answer = made(mediate::engine_answer(503, "Service Unavailable", why));
+    let soon = HeaderValue::from_static("1");
+    answer.headers_mut().insert(RETRY_AFTER, soon);
+    answer
 }
 
 fn empty_answer(status: StatusCode) -> Response<StreamBody> {

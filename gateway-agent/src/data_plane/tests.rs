@@ -43,6 +43,7 @@ impl Serving {
         )
         .unwrap();
         let gateway = Gateway {
+            tenants: None,
             routes: Arc::clone(&routes),
             back_ends,
             progress: watch::channel(Progress::default()).1,

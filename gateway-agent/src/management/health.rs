@@ -14,6 +14,7 @@ use crate::patience::Patience;
 use crate::reconciliation::Reconciliation;
 use crate::snapshot::ledger::Recorder;
 use crate::sync_core::Progress;
+use crate::tenants::Tenants;
 
 /// What readiness is judged by.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub(crate) struct Health {
     pub overrides: watch::Receiver<Vec<FileStatus>>,
     /// What comparing with the traffic manager has found.
     pub reconciliation: Reconciliation,
+    /// `None` where every tenant is loaded at the start.
+    pub tenants: Option<Tenants>,
 }
 
 impl Health {
@@ -56,6 +59,7 @@ pub(super) async fn get_ready(health: web::Data<Health>) -> HttpResponse {
         "snapshot": health.snapshot.as_ref().map(Recorder::status),
         "overrides": *health.overrides.borrow(),
         "reconciliation": health.reconciliation.now().without_ids(),
+        "tenants": health.tenants.as_ref().map(Tenants::counts),
         "events": health.events.as_ref().map(|events| events.now()),
     }))
 }

@@ -56,6 +56,8 @@ pub(super) enum Step {
     Repair { id: u64, last: bool },
     /// A saver's own entries go on.
     Direct(Box<Direct>),
+    /// Loading a tenant goes on, or has ended.
+    Load { id: u64, last: bool },
 }
 
 impl Applying {
@@ -74,11 +76,12 @@ impl Core {
         let Batch {
             label,
             id,
-            entries,
+            mut entries,
             complete_to,
         } = batch;
         self.pulled += entries.len() as u64;
         let newest = entries.last().map(|entry| entry.seq);
+        self.tenants.strip(&mut entries);
         let noted = entries.clone();
         let changes = self.standings.pulled(&label, entries);
         let step = Step::Pulled {
@@ -95,7 +98,8 @@ impl Core {
         mut applying: Applying,
         changes: Vec<Change>,
     ) {
-        let (deploy, undeploy) = sort(changes);
+        let (mut deploy, undeploy) = sort(changes);
+        self.defer(&mut deploy);
         applying.undeploy = undeploy;
         if deploy.is_empty() {
             self.applied(now, applying, Vec::new());
@@ -171,11 +175,14 @@ impl Core {
         }
         self.note(&label, noted);
         match step {
-            Step::Pulled { id, .. } | Step::Repair { id, last: false } => {
+            Step::Pulled { id, .. }
+            | Step::Repair { id, last: false }
+            | Step::Load { id, last: false } => {
                 self.out.push_back(Output::GoOn { id });
             }
             Step::Repair { last: true, .. } => self.repaired(now, &label),
             Step::Direct(direct) => self.direct_next(now, *direct),
+            Step::Load { id, last: true } => self.fetched(now, id, Ok(())),
         }
     }
 
@@ -266,6 +273,7 @@ impl Core {
             self.failed.remove(&entry.api_id);
             self.newest.remove(&entry.api_id);
             self.taken.remove(&entry.api_id);
+            self.tenants.is_here(&entry.api_id);
             tracing::info!(
                 api = entry.name,
                 version = entry.version,
@@ -280,8 +288,11 @@ impl Core {
         self.tell(&installed);
     }
 
-    fn know(&mut self, kept: &Arc<Kept>) {
+    pub(super) fn know(&mut self, kept: &Arc<Kept>) {
         let api_id = kept.entry.api_id.clone();
+        if self.standings.wanted(&api_id) == Some((kept.entry.revision, kept.entry.digest)) {
+            self.tenants.is_here(&api_id);
+        }
         self.newest.insert(api_id, Arc::clone(kept));
     }
 

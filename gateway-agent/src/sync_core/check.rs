@@ -157,14 +157,14 @@ impl Core {
         for api_id in awaited {
             let looks = self.awaited.entry(api_id.clone()).or_default();
             *looks += 1;
-            let Some(newest) = self.newest.get(&api_id) else {
+            let Some(newest) = self.tenants.newest(&self.newest, &self.standings, &api_id) else {
                 continue;
             };
             if *looks > AWAITED * self.labels.len() {
                 self.standings.give_up(&api_id);
                 undeploy.push(LabelLogEntry {
                     instruction: Instruction::Remove,
-                    ..newest.entry.clone()
+                    ..newest
                 });
             }
         }
@@ -202,8 +202,17 @@ impl Core {
                 id,
                 what: What::Plan(plan),
             });
-            self.out.push_back(Output::Fetch { label, id, ranges });
+            self.ask_for(label, id, ranges);
         }
+    }
+
+    fn ask_for(&mut self, label: Label, id: u64, ranges: Vec<Range>) {
+        self.out.push_back(Output::Fetch {
+            label,
+            id,
+            ranges,
+            tenant: None,
+        });
     }
 
     fn look_at_index_after(&mut self, label: &Label) {
@@ -276,7 +285,7 @@ impl Core {
                 last: true,
             }));
         } else {
-            self.out.push_back(Output::Fetch { label, id, ranges });
+            self.ask_for(label, id, ranges);
         }
     }
 
@@ -314,9 +323,10 @@ impl Core {
         let Repair {
             label,
             id,
-            entries,
+            mut entries,
             last,
         } = repair;
+        self.tenants.strip(&mut entries);
         let Some(work) = self.labels.get_mut(&label) else {
             return;
         };
@@ -330,18 +340,21 @@ impl Core {
         if *asked != id {
             return;
         }
+        let cursor = work.pulling.cursor;
         let standings = &mut self.standings;
         let mut noted = Vec::new();
         let mut changes = Vec::new();
         for entry in entries {
-            noted.push(entry.clone());
             if plan.fetch.remove(&entry.seq)
                 && plan.concerns(&entry.api_id, standings.standing(&label, &entry.api_id))
             {
+                noted.push(entry.clone());
                 let change = standings.repaired(&label, entry);
                 plan.put += usize::from(matches!(change, Change::Deploy(_)));
                 changes.push(change);
-            } else if !plan.back {
+            } else if !plan.back && entry.seq <= cursor {
+                // What is behind the cursor is the next pull's.
+                noted.push(entry.clone());
                 changes.extend(standings.pulled(&label, vec![entry]));
             }
         }
@@ -351,8 +364,8 @@ impl Core {
                 if !plan.concerns(&api_id, standings.standing(&label, &api_id)) {
                     continue;
                 }
-                let newest = self.newest.get(&api_id).map(|newest| &newest.entry);
-                let removal = removal(&api_id, at, index, newest);
+                let newest = self.tenants.newest(&self.newest, standings, &api_id);
+                let removal = removal(&api_id, at, index, newest.as_ref());
                 noted.push(removal.clone());
                 let mut change = standings.repaired(&label, removal);
                 match (&mut change, newest) {

@@ -26,6 +26,7 @@ pub(super) fn settings(labels: &[&str]) -> Settings {
             reconcile: 60 * second,
         },
         guard: Guard { percent: 20 },
+        lazy: None,
         seed: 7,
     }
 }
@@ -123,7 +124,10 @@ impl Fixture {
                 }
                 Output::Report(notice) => self.notices.push(notice),
                 Output::Record(record) => self.records.push(*record),
-                Output::Swap | Output::Progress(_) | Output::Applied { .. } => {}
+                Output::Swap
+                | Output::Progress(_)
+                | Output::Applied { .. }
+                | Output::Tenants(_) => {}
                 output => self.asked.push(output),
             }
         }

@@ -7,7 +7,8 @@
 //! `standings` what its entries change, `apply` brings that into the `deployed_set` when it is
 //! compiled, `operate` is what operators say in between, `direct` what a saver sends
 //! itself, `check` compares with the traffic manager and
-//! `repair` finds what differs. `restore` begins with a stored state.
+//! `repair` finds what differs. `tenants` are loaded when they are needed, `load` fetches what they
+//! lack. `restore` begins with a stored state.
 
 mod apply;
 mod check;
@@ -15,6 +16,7 @@ mod deployed_set;
 mod direct;
 #[cfg(test)]
 mod fixture;
+mod load;
 mod operate;
 mod pulling;
 mod random;
@@ -23,6 +25,7 @@ mod restore;
 #[cfg(test)]
 mod simulation;
 mod standings;
+mod tenants;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -40,6 +43,7 @@ use repair::{Check, Plan};
 pub use repair::{Guard, Held};
 pub use restore::{Restoring, stored_entry};
 pub use standings::{Change, Standing, Standings};
+pub use tenants::{Lazy, Told};
 pub use words::{Compared, IndexEntry, Input, Millis, Output, PullError, Range, Record};
 
 /// What the core has to know beforehand.
@@ -49,6 +53,8 @@ pub struct Settings {
     pub labels: Vec<Label>,
     pub waits: Waits,
     pub guard: Guard,
+    /// `None`: every tenant is loaded at the start.
+    pub lazy: Option<Lazy>,
     /// Decides the jitter.
     pub seed: u64,
 }
@@ -75,6 +81,8 @@ pub struct Core {
     taken: HashMap<String, Arc<Deployment>>,
     /// APIs that no label publishes though one was said to, with the comparisons since.
     awaited: HashMap<String, usize>,
+    /// Which tenants are loaded, and which artifacts are not here.
+    tenants: tenants::Tenants,
     /// What is applied one after the other: the order per API is the order of the log.
     queue: VecDeque<Work>,
     /// What waits for its compiled artifacts.
@@ -101,6 +109,7 @@ enum Work {
         command: u64,
         entries: Vec<DirectEntry>,
     },
+    Load(load::Part),
     Undeploy {
         command: u64,
         asked: crate::commands::Asked,
@@ -164,6 +173,7 @@ impl Core {
             newest: HashMap::new(),
             taken: HashMap::new(),
             awaited: HashMap::new(),
+            tenants: tenants::Tenants::new(settings.lazy.clone()),
             queue: VecDeque::new(),
             compiling: None,
             out: VecDeque::new(),
@@ -178,6 +188,7 @@ impl Core {
         for work in self.labels.values_mut() {
             work.pulling.at_once(now);
         }
+        self.tenants.begin(now);
         self.pump(now);
     }
 
@@ -216,7 +227,14 @@ impl Core {
                 entries,
                 last,
             } => {
-                if self.is_asked(&label, id) {
+                if self.tenants.is_fetching(id) {
+                    self.queue.push_back(Work::Load(load::Part {
+                        label,
+                        id,
+                        entries,
+                        last,
+                    }));
+                } else if self.is_asked(&label, id) {
                     self.queue.push_back(Work::Repair(Repair {
                         label,
                         id,
@@ -224,6 +242,9 @@ impl Core {
                         last,
                     }));
                 }
+            }
+            Input::AskFailed { id, error, .. } if self.tenants.is_fetching(id) => {
+                self.fetched(now, id, Err(error));
             }
             Input::AskFailed { label, id, error } => self.ask_failed(now, label, id, error),
             Input::Compiled(compiled) => self.compiled(now, compiled),
@@ -243,6 +264,8 @@ impl Core {
                     work.check.at = Some(now);
                 }
             }
+            Input::Needed(tenant) => self.tenants.needed(now, &tenant),
+            Input::Used(uses) => self.tenants.used(&uses),
             Input::Tick => {}
         }
         self.pump(now);
@@ -260,7 +283,8 @@ impl Core {
             let check = work.check.at.filter(|_| work.check.asked.is_none());
             [work.pulling.due(), check]
         });
-        due.flatten().min()
+        let tenants = self.tenants.due(self.compiling.is_some());
+        due.flatten().chain(tenants).min()
     }
 
     /// What answers requests.
@@ -273,6 +297,12 @@ impl Core {
     #[must_use]
     pub fn standings(&self) -> &Standings {
         &self.standings
+    }
+
+    /// What is known of tenants.
+    #[must_use]
+    pub fn tenants(&self) -> Told {
+        self.tenants.told()
     }
 
     /// The repairs that wait for an operator.
@@ -353,11 +383,13 @@ impl Core {
                 Some(Work::Repair(repair)) => self.repair(now, repair),
                 Some(Work::Overrides(keys)) => self.overrides(&keys),
                 Some(Work::Direct { command, entries }) => self.direct(now, command, entries),
+                Some(Work::Load(part)) => self.load(now, part),
                 Some(Work::Undeploy { command, asked }) => self.undeploy(command, &asked),
                 Some(Work::Redeploy { command, asked }) => self.redeploy(command, &asked),
                 None => break,
             }
         }
+        self.look_at_tenants(now);
         let labels: Vec<Label> = self.labels.keys().cloned().collect();
         for label in labels {
             self.look(now, &label);

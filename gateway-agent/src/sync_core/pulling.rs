@@ -114,6 +114,13 @@ impl Pulling {
         }
     }
 
+    /// Pulls soon if it waits for no more than its time: there is news.
+    pub fn sooner(&mut self, now: Millis) {
+        if let Some(due) = self.due {
+            self.due = Some(due.min(now.max(self.not_before)));
+        }
+    }
+
     #[must_use]
     pub fn due(&self) -> Option<Millis> {
         self.due

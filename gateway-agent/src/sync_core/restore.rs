@@ -45,10 +45,21 @@ impl Core {
                 work.pulling.cursor = stored.position.cursor;
             }
         }
+        // What was loaded is loaded again.
+        for stamp in state.apis.values().filter_map(|api| api.serving.as_ref()) {
+            self.tenants.restored(&stamp.tenant_domain);
+        }
         let mut serving = Vec::new();
         let mut refused = Vec::new();
         let mut lost = Vec::new();
         for (api_id, api) in &state.apis {
+            let deferred = |stamp: &Stamp| !self.tenants.is_active(&stamp.tenant_domain);
+            if let Some(wanted) = api.wanted.as_ref().filter(|it| deferred(it)) {
+                let (revision, digest) = (wanted.revision, wanted.digest);
+                self.standings.restore_wanted(api_id, revision, digest);
+                self.tenants.lack(api_id, &wanted.tenant_domain);
+                continue;
+            }
             serving.extend(api.serving.clone().map(|stamp| (api_id.clone(), stamp)));
             let Some(wanted) = &api.wanted else { continue };
             self.standings
@@ -59,10 +70,11 @@ impl Core {
             let refusal = (api_id.clone(), wanted.clone());
             if state.texts.contains_key(&wanted.digest) {
                 refused.push(refusal);
-            } else {
-                let reason = api.reason.clone();
-                let reason = reason.unwrap_or_else(|| "its artifact was not kept".to_owned());
+            } else if let Some(reason) = api.reason.clone() {
                 lost.push((refusal.0, refusal.1, reason));
+            } else {
+                // Its artifact has never come.
+                self.tenants.lack(api_id, &wanted.tenant_domain);
             }
         }
         Restoring {

@@ -291,6 +291,25 @@ impl Standings {
         unsettled
     }
 
+    /// Where the wanted revision of an API can be fetched: a label that publishes it, and the position.
+    #[must_use]
+    pub fn source(&self, api_id: &str) -> Option<(&Label, u64)> {
+        let wanted = self.wanted(api_id)?;
+        self.labels.iter().find_map(|(label, state)| {
+            let standing = state.apis.get(api_id)?;
+            let fits = standing.publishes() && (standing.revision, standing.digest) == wanted;
+            fits.then_some((label, standing.seq))
+        })
+    }
+
+    /// How many APIs have their position in a label from `first` to `last`.
+    #[must_use]
+    pub fn between(&self, label: &Label, first: u64, last: u64) -> u64 {
+        let positions = self.of_label(label);
+        let inside = positions.filter(|(_, it)| (first..=last).contains(&it.seq));
+        inside.count() as u64
+    }
+
     /// APIs that are wanted though no label publishes them, as far as its log has been applied.
     pub fn awaited(&self) -> impl Iterator<Item = &str> {
         let wanted = self.wanted.keys().map(String::as_str);

@@ -8,6 +8,7 @@ use artifact::{
 use super::apply::{Compiled, Progress};
 use super::pulling::{Trouble, Wanted};
 use super::repair::Held;
+use super::tenants::Told;
 use crate::commands::{Asked, Redeployed};
 use crate::snapshot::ledger::Outcome;
 use crate::snapshot::state::Position;
@@ -99,7 +100,11 @@ pub enum Input {
     Overrides(Vec<String>),
     /// The label may not have any more what was applied: to be compared now.
     Compare { label: Label },
-    /// Time has passed.
+    /// A request is for a tenant that is not loaded.
+    Needed(String),
+    /// When tenants were used last.
+    Used(Vec<(String, Millis)>),
+    /// Time has passed. Tenants that are not used may be unloaded then, so [`Input::Used`] comes before.
     Tick,
 }
 
@@ -140,11 +145,13 @@ pub enum Output {
         label: Label,
         id: u64,
     },
-    /// Read these parts of the label's log, each the first `limit` entries behind `after`.
+    /// Read these parts of the label's log, each the first `limit` entries behind `after`; of them
+    /// only this tenant's, all with their artifacts, where one is named.
     Fetch {
         label: Label,
         id: u64,
         ranges: Vec<Range>,
+        tenant: Option<String>,
     },
     /// Check and compile; nothing else is applied meanwhile.
     Compile(Vec<LabelLogEntry>),
@@ -154,6 +161,8 @@ pub enum Output {
     Report(DeploymentNotice),
     /// Note for the snapshot.
     Record(Box<Record>),
+    /// Which tenants are loaded has changed.
+    Tenants(Told),
     /// How far the gateway is has changed.
     Progress(Progress),
     /// How far a label's log has been applied.

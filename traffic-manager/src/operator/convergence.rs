@@ -8,7 +8,9 @@ use artifact::{
 pub(super) fn convergence(api: &ApiOverview, gateways: &[GatewayOverview]) -> Convergence {
     let (mut online, mut offline) = (Share::default(), Share::default());
     let mut missing = Vec::new();
-    for status in &api.gateways {
+    // Who has not loaded the tenant does not have to have the API.
+    let loaded = |status: &&DeploymentStatus| status.state != DeploymentState::NotLoaded;
+    for status in api.gateways.iter().filter(loaded) {
         let share = if status.online {
             &mut online
         } else {
@@ -54,7 +56,7 @@ fn done(status: &DeploymentStatus) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use artifact::DeploymentState::{Deployed, Failed, Pending, Undeployed};
+    use artifact::DeploymentState::{Deployed, Failed, NotLoaded, Pending, Undeployed};
 
     use super::super::rollout::tests::{api, gateway, status};
     use super::*;
@@ -67,6 +69,7 @@ mod tests {
             status("c", Deployed, false),
             status("d", Pending, false),
             status("e", Undeployed, true),
+            status("f", NotLoaded, true),
         ];
         let gateways = [gateway("a", &["L1"])];
         let made = convergence(&api(2, &["L1", "L2"], statuses), &gateways);

@@ -25,8 +25,9 @@ pub(super) struct Facts<'a> {
 pub(super) fn explain(facts: &Facts<'_>) -> Explanation {
     let rows: Vec<&LabelRow> = facts.labels.iter().collect();
     let desired = truth::desired(&rows, &facts.gateway.labels);
-    let status =
-        desired.map(|desired| truth::status(facts.gateway, facts.said, desired, facts.online));
+    let loaded = truth::has_loaded(facts.gateway, &facts.api.tenant_domain);
+    let status = desired
+        .map(|desired| truth::status(facts.gateway, facts.said, desired, loaded, facts.online));
     let pulled = facts.pulled(desired);
     let announced = facts.announced();
     let held = facts.held();
@@ -80,6 +81,7 @@ fn outcome(
         DeploymentState::Undeployed => Conclusion::Removed,
         DeploymentState::Failed => Conclusion::Refused,
         DeploymentState::Overridden => Conclusion::Overridden,
+        DeploymentState::NotLoaded => Conclusion::NotLoaded,
         DeploymentState::Pending if !online => Conclusion::Offline,
         DeploymentState::Pending if held.is_some() => Conclusion::RepairHeld,
         DeploymentState::Pending if pulled => Conclusion::NotReported,
@@ -150,6 +152,10 @@ impl Facts<'_> {
             Conclusion::NotReported => {
                 format!("{gateway} has pulled {what} and has not said yet what it did with it")
             }
+            Conclusion::NotLoaded => format!(
+                "{gateway} has not loaded the tenant {0}; the next request to /t/{0}/ brings {what}",
+                self.api.tenant_domain
+            ),
             Conclusion::Removed => format!("{gateway} has done {what}: it is taken down"),
         }
     }
@@ -274,6 +280,11 @@ impl Facts<'_> {
                 (Some(false), detail)
             }
             DeploymentState::Overridden => (Some(false), format!("overridden: {reason}")),
+            DeploymentState::NotLoaded => {
+                let tenant = &self.api.tenant_domain;
+                let detail = format!("it has not loaded the tenant {tenant}, no request needs it");
+                (None, detail)
+            }
             DeploymentState::Pending if self.said.is_some() => {
                 let detail = format!("it has said nothing about revision {revision}; it {serves}");
                 (Some(false), detail)
@@ -408,6 +419,8 @@ mod tests {
         online: bool,
         /// Of these labels it holds repairs, each with the API that it concerns; `?`: not told.
         held: &'static [(&'static str, &'static str)],
+        /// Those that the gateway has loaded.
+        tenants: &'static [&'static str],
         outcome: Conclusion,
         conclusion: &'static str,
         /// published, registered, label, announced, pulled, deployed, online: `+`, `-` or `?`.
@@ -420,7 +433,7 @@ mod tests {
             api_id: "u".into(),
             name: "A".into(),
             version: "1".into(),
-            tenant_domain: "carbon.super".into(),
+            tenant_domain: "a.example".into(),
             context: "/a".into(),
             instruction: if removed { Remove } else { Publish },
             revision: 2,
@@ -432,7 +445,7 @@ mod tests {
             gateway_id: "g".into(),
             labels: vec![label("L1")],
             urls: Vec::new(),
-            tenants: Vec::new(),
+            tenants: case.tenants.iter().map(|it| (*it).to_owned()).collect(),
             properties: holding(case.held),
             applied: [(label("L1"), case.applied), (label("L2"), 99)].into(),
             registered: 3,
@@ -490,6 +503,7 @@ mod tests {
             said: Some(said(2, DeploymentState::Deployed, Some(2))),
             online: true,
             held: &[],
+            tenants: &[],
             outcome: Conclusion::Deployed,
             conclusion: "g answers requests with revision 2 of A 1",
             steps: "+++++++",
@@ -536,6 +550,15 @@ mod tests {
                 outcome: Conclusion::Refused,
                 conclusion: "g refused revision 2 of A 1: why; it serves no revision of the API",
                 steps: "+++++-+",
+                ..fine()
+            },
+            Case {
+                said: None,
+                tenants: &["carbon.super"],
+                outcome: Conclusion::NotLoaded,
+                conclusion: "g has not loaded the tenant a.example; the next request to \
+                             /t/a.example/ brings revision 2 of A 1",
+                steps: "+++++?+",
                 ..fine()
             },
             Case {

@@ -12,7 +12,7 @@ use super::paging::Part;
 use super::{Manager, gateway_not_found};
 use crate::http::problem;
 use crate::parameters::Parameters;
-use crate::permissions::{readable_gateways, tenants};
+use crate::permissions::{readable_gateways, readable_tenants, tenants};
 use crate::{TrafficManager, instances, truth};
 
 /// Gateways that have registered, by their ids.
@@ -172,6 +172,9 @@ pub(super) async fn rows(
     let mut rows = manager.store.gateways().await.map_err(problem)?;
     manager.logs.refresh().await.map_err(problem)?;
     readable_gateways(caller, &mut rows);
+    for row in &mut rows {
+        readable_tenants(caller, &mut row.tenants);
+    }
     Ok(rows)
 }
 

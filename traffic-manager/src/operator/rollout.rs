@@ -56,7 +56,7 @@ pub(super) fn judge(
     quorum: Quorum,
 ) -> (Rollout, bool) {
     // Those that carry a label that publishes it; others have it taken down.
-    let wants = |status: &&DeploymentStatus| {
+    let carries = |status: &&DeploymentStatus| {
         gateways.iter().any(|gateway| {
             gateway.gateway_id == status.gateway_id
                 && gateway
@@ -65,24 +65,38 @@ pub(super) fn judge(
                     .any(|label| api.labels.contains(label))
         })
     };
-    let wanted: Vec<&DeploymentStatus> = api.gateways.iter().filter(wants).collect();
+    // Who has not loaded its tenant does not have to have it.
+    let (wanted, lazy): (Vec<&DeploymentStatus>, Vec<_>) = api
+        .gateways
+        .iter()
+        .filter(carries)
+        .partition(|status| status.state != DeploymentState::NotLoaded);
+    let nobody = wanted.is_empty() && !lazy.is_empty();
     let superseded = superseded(api, revision);
     // What is said of a newer revision says nothing about this one.
     let has = |status: &&&DeploymentStatus| {
         superseded.is_none() && status.state == DeploymentState::Deployed
     };
     let deployed = wanted.iter().filter(has).count();
-    let enough = quorum.of(wanted.len());
-    let reached = superseded.is_none() && !wanted.is_empty() && deployed >= enough;
+    let enough = match quorum {
+        // A share of nobody: the first request brings the newest revision.
+        Quorum::Percent(_) if nobody => 0,
+        quorum => quorum.of(wanted.len()),
+    };
+    let carried = !wanted.is_empty() || nobody;
+    let reached = superseded.is_none() && carried && deployed >= enough;
     let reason = match &superseded {
         Some(superseded) => Some(superseded.clone()),
         None if reached => None,
-        None if wanted.is_empty() => {
-            Some("no gateway carries a label that publishes the API".to_owned())
-        }
+        None if !carried => Some("no gateway carries a label that publishes the API".to_owned()),
         None if enough > wanted.len() => Some(format!(
-            "{enough} gateway(s) are asked for; {} carry a label that publishes the API",
-            wanted.len()
+            "{enough} gateway(s) are asked for; {} carry a label that publishes the API{}",
+            wanted.len(),
+            if lazy.is_empty() {
+                ""
+            } else {
+                " and have loaded its tenant"
+            }
         )),
         None => Some(format!(
             "{deployed} of {} gateway(s) have deployed it; {enough} are enough",
@@ -117,7 +131,7 @@ fn superseded(api: &ApiOverview, revision: u64) -> Option<String> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use DeploymentState::{Deployed, Failed, Pending, Undeployed};
+    use DeploymentState::{Deployed, Failed, NotLoaded, Pending, Undeployed};
     use artifact::{Digest, GatewayStatus, Label};
 
     use super::*;
@@ -217,6 +231,36 @@ pub(super) mod tests {
             assert_eq!((rollout.reached, over), (reached, reached), "{quorum}");
             assert_eq!(rollout.reason.is_none(), reached);
         }
+    }
+
+    #[test]
+    fn who_has_not_loaded_the_tenant_is_not_waited_for() {
+        let gateways = [gateway("a", &["L1"]), gateway("b", &["L1"])];
+        let judged = |state, quorum: &str| {
+            let statuses = vec![status("a", state, true), status("b", NotLoaded, true)];
+            judge(
+                &api(2, &["L1"], statuses),
+                &gateways,
+                2,
+                quorum.parse().unwrap(),
+            )
+        };
+        let (rollout, over) = judged(Deployed, "100%");
+        assert_eq!((rollout.deployed, rollout.wanted, over), (1, 1, true));
+        assert!(!judged(Pending, "100%").1);
+        // Nobody has: the first request brings it.
+        let (rollout, over) = judged(NotLoaded, "100%");
+        assert_eq!((rollout.wanted, rollout.quorum, over), (0, 0, true));
+        assert!(rollout.reached && rollout.reason.is_none());
+        let (rollout, over) = judged(NotLoaded, "1");
+        assert!(!over);
+        assert_eq!(
+            rollout.reason.as_deref(),
+            Some(
+                "1 gateway(s) are asked for; 0 carry a label that publishes the API and have \
+                 loaded its tenant"
+            )
+        );
     }
 
     #[test]

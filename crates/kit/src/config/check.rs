@@ -3,7 +3,7 @@
 //! No rule shows a value, which may come from a secret; [`Config::shown`] gives what may be shown.
 
 use super::sections::{RETRIEVERS, SAVERS};
-use super::{Config, ConfigError, Database, EventHubService, environments, parse_ip};
+use super::{Config, ConfigError, Database, EventHubService, environments, parse_ip, tenants};
 
 type Rule = (&'static str, &'static str);
 
@@ -30,6 +30,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             return Err(broken(rule));
         }
     }
+    tenants::check(config)?;
     if let Some(rule) = event_hub_rule(config)? {
         return Err(broken(rule));
     }

@@ -140,6 +140,7 @@ pub(crate) struct ApimGateway {
 pub struct SyncRuntimeArtifacts {
     pub publisher: SyncPublisher,
     pub gateway: SyncGateway,
+    pub tenant_loading: TenantLoading,
 }
 
 /// The artifact savers that there are.
@@ -176,6 +177,17 @@ pub struct SyncGateway {
     pub(crate) file_system_directory: String,
     /// Milliseconds between two looks into it.
     pub file_poll_interval: u64,
+}
+
+/// Which tenants' APIs a gateway has from the start; [`Config::lazy_tenants`] reads it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TenantLoading {
+    pub(crate) enable: bool,
+    pub(crate) tenants: String,
+    /// Milliseconds, at least 1000.
+    pub(crate) idle_time: u64,
+    /// Milliseconds, at least 1.
+    pub(crate) request_timeout: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

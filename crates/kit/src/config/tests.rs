@@ -4,6 +4,7 @@ mod effective;
 mod environments;
 mod placeholders;
 mod sections;
+mod tenants;
 mod users;
 
 use std::env::VarError;

@@ -256,3 +256,37 @@ fn a_log_that_has_gone_back_changes_nothing_until_an_operator_accepts_it() {
     test.pull(entry("c", 2, &api("c")));
     assert_eq!((test.answers("/b"), test.answers("/c")), (None, Some(2)));
 }
+
+#[test]
+fn a_repair_leaves_what_is_behind_the_cursor_to_the_pull() {
+    let mut test = Fixture::of(&["a", "b"]);
+    let mut truth = published(&["a", "b"]);
+    truth[1] = LabelLogEntry {
+        seq: 2,
+        ..entry("b", 9, &api("b").replace("<respond/>", "<log/><respond/>"))
+    };
+    test.tell_digest(2, &truth);
+    test.tell_index(2, &truth);
+    let Output::Fetch { id, .. } = test.take(|it| matches!(it, Output::Fetch { .. })) else {
+        unreachable!()
+    };
+    // Meanwhile it has been published again.
+    let newer = entry("b", 10, &api("b"));
+    test.handle(Input::Fetched {
+        label: label("L"),
+        id,
+        entries: vec![LabelLogEntry { seq: 3, ..newer }],
+        last: true,
+    });
+    let noted = test.records.iter();
+    let beyond = noted.filter(|it| {
+        let mut entries = it.entries.iter();
+        entries.any(|entry| entry.seq > it.position.cursor)
+    });
+    assert_eq!(beyond.count(), 0, "such a snapshot is not believed");
+    test.pull(LabelLogEntry {
+        seq: 3,
+        ..entry("b", 10, &api("b"))
+    });
+    assert_eq!(test.answers("/b"), Some(10));
+}

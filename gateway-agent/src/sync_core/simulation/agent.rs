@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
-use artifact::{DeploymentAction, DeploymentNotice, Digest, Label, LabelLogEntry};
+use artifact::{DeploymentAction, DeploymentNotice, Digest, Label, LabelLogEntry, TenantList};
 
 use super::super::fixture::settings;
-use super::super::{Compiled, Core, Settings};
-use super::store::{Store, labels};
+use super::super::{Compiled, Core, Lazy, Settings};
+use super::chance::Chance;
+use super::store::{Store, TENANTS, labels, tenant};
 use crate::compile::compile_guarded;
 use crate::overrides::Overrides;
 use crate::snapshot::ledger::{Ledger, Recorder};
@@ -28,6 +29,16 @@ pub fn compile(entry: LabelLogEntry) -> Compiled {
     })
 }
 
+/// How often somebody asks for a tenant's APIs at an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    Never,
+    /// It is unloaded in between.
+    Rare,
+    /// More often than it would be unloaded.
+    Busy,
+}
+
 pub struct Agent {
     pub settings: Settings,
     pub labels: Vec<Label>,
@@ -46,12 +57,26 @@ pub struct Agent {
     pub seen: BTreeMap<String, (u64, Digest)>,
     /// What it has told the traffic manager in this life, the newest of each API.
     pub told: BTreeMap<String, DeploymentNotice>,
+    /// How each tenant is used, and when it was last, by the agent's clock.
+    pub uses: BTreeMap<&'static str, (Use, u64)>,
 }
 
 impl Agent {
-    pub fn new(names: &[&str], seed: u64) -> Self {
+    pub fn new(names: &[&str], chance: &mut Chance) -> Self {
         let mut settings = settings(names);
-        settings.seed = seed;
+        settings.seed = chance.next();
+        let mut uses = BTreeMap::new();
+        if chance.percent(50) {
+            let eager = ["", "*,!t.example", "u.example"][chance.index(3)];
+            settings.lazy = Some(Lazy {
+                eager: TenantList::parse(eager).unwrap(),
+                idle: std::time::Duration::from_secs(20),
+            });
+            for tenant in TENANTS {
+                let how = [Use::Never, Use::Rare, Use::Busy][chance.index(3)];
+                uses.insert(tenant, (how, 0));
+            }
+        }
         settings.waits.retry.most = std::time::Duration::from_secs(60);
         Self {
             settings,
@@ -65,6 +90,7 @@ impl Agent {
             disk: State::default(),
             seen: BTreeMap::new(),
             told: BTreeMap::new(),
+            uses,
         }
     }
 
@@ -114,6 +140,17 @@ impl Agent {
         self.disk.texts.retain(|digest, _| needed.contains(digest));
     }
 
+    /// Whose artifacts it asks for.
+    pub fn artifacts_of(&self) -> TenantList {
+        let lazy = self.settings.lazy.as_ref();
+        lazy.map_or_else(TenantList::all, |lazy| lazy.eager.clone())
+    }
+
+    /// Whether all of the tenant's APIs have to answer.
+    fn is_loaded(&self, core: &Core, tenant: &str) -> bool {
+        self.artifacts_of().has(tenant) || core.tenants().known.get(tenant) == Some(&true)
+    }
+
     pub fn hear(&mut self, notice: DeploymentNotice) {
         self.told.insert(notice.api_id.clone(), notice);
     }
@@ -136,6 +173,8 @@ impl Agent {
         }
         for (api_id, (revision, _)) in &self.seen {
             let down = core.standings().is_overridden(api_id);
+            let its = tenant(api_id[3..].parse().unwrap());
+            let down = down || !self.is_loaded(core, its);
             let gone = now.contains_key(api_id) || down || restored;
             if !gone && !store.was_gone(api_id, *revision, &self.labels) {
                 return Err(format!("{api_id} was lost, it answered with {revision}"));
@@ -159,6 +198,17 @@ impl Agent {
         if let Some((label, held)) = core.held().next() {
             return Err(format!("a repair of {label} is held: {held:?}"));
         }
+        for (tenant, (how, _)) in &self.uses {
+            let loaded = core.tenants().known.get(*tenant).copied();
+            let wrong = match how {
+                Use::Never => loaded == Some(true) && !self.artifacts_of().has(tenant),
+                Use::Rare => false,
+                Use::Busy => loaded == Some(false),
+            };
+            if wrong {
+                return Err(format!("{tenant} is used {how:?}, but loaded: {loaded:?}"));
+            }
+        }
         let now = set(core);
         for api in 0..super::store::APIS {
             let api_id = format!("api{api}");
@@ -174,6 +224,10 @@ impl Agent {
                     |notice: &DeploymentNotice| notice.action == DeploymentAction::Undeploy;
                 if answers.is_some() || told.is_some_and(|notice| !undeployed(notice)) {
                     return Err(format!("{api_id} is gone, but: {answers:?}, told {told:?}"));
+                }
+            } else if !self.is_loaded(core, tenant(api)) {
+                if answers.is_some() {
+                    return Err(format!("{api_id} answers, its tenant is not loaded"));
                 }
             } else if expected.newest_is_bad && restored {
                 // It may serve a revision that the database has forgotten.

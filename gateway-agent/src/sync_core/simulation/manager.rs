@@ -1,6 +1,6 @@
 //! The traffic managers: what they answer, and how they fail.
 
-use artifact::{Label, LabelLogEntry};
+use artifact::{Label, LabelLogEntry, TenantList};
 
 use super::super::{IndexEntry, Input, PullError, Range, Wanted};
 use super::chance::Chance;
@@ -49,16 +49,24 @@ pub struct Stream {
     pub label: Label,
     pub what: Asked,
     pub fault: Option<Fault>,
+    /// Whose artifacts it asks for.
+    pub artifacts_of: TenantList,
     /// Nothing to send: it waits for the log to grow.
     pub idle: bool,
 }
 
 #[derive(Clone, Debug)]
 pub enum Asked {
-    Pull { wanted: Wanted, worked: bool },
+    Pull {
+        wanted: Wanted,
+        worked: bool,
+    },
     Digest,
     Index,
-    Fetch { ranges: Vec<Range> },
+    Fetch {
+        ranges: Vec<Range>,
+        tenant: Option<String>,
+    },
 }
 
 /// What comes next on a stream.
@@ -120,7 +128,7 @@ impl Stream {
                     seq,
                 })
             }
-            Asked::Fetch { ranges } => {
+            Asked::Fetch { ranges, tenant } => {
                 if fault == Some(Fault::Truncated) && chance.percent(50) {
                     let error = PullError::EndedByServer;
                     return Next::End(Input::AskFailed { label, id, error });
@@ -128,7 +136,14 @@ impl Stream {
                 let range = ranges.remove(0);
                 let log = store.log(&label, view);
                 let after = log.into_iter().filter(|entry| entry.seq > range.after);
-                let entries = after.take(usize::try_from(range.limit).unwrap()).collect();
+                let first = after.take(usize::try_from(range.limit).unwrap());
+                let of = |entry: &LabelLogEntry| {
+                    tenant.as_ref().is_none_or(|it| *it == entry.tenant_domain)
+                };
+                let mut entries: Vec<LabelLogEntry> = first.filter(of).collect();
+                if tenant.is_none() {
+                    strip(&self.artifacts_of, &mut entries);
+                }
                 let last = ranges.is_empty();
                 let said = Input::Fetched {
                     label,
@@ -161,6 +176,7 @@ impl Stream {
                 let log = store.log(&label, view);
                 let after = log.into_iter().filter(|entry| entry.seq > wanted.after);
                 let mut entries: Vec<LabelLogEntry> = after.collect();
+                strip(&self.artifacts_of, &mut entries);
                 if entries.is_empty() && *worked {
                     return Next::Idle;
                 }
@@ -180,6 +196,15 @@ impl Stream {
                     complete_to: whole.then_some(seq),
                 })
             }
+        }
+    }
+}
+
+/// Of other tenants there are no artifacts.
+fn strip(artifacts_of: &TenantList, entries: &mut [LabelLogEntry]) {
+    for entry in entries {
+        if !artifacts_of.has(&entry.tenant_domain) {
+            entry.artifact = None;
         }
     }
 }

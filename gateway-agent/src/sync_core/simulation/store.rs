@@ -8,6 +8,7 @@ use super::super::fixture::label;
 
 pub const LABELS: [&str; 3] = ["A", "B", "C"];
 pub const APIS: u64 = 12;
+pub const TENANTS: [&str; 2] = ["t.example", "u.example"];
 
 /// One transaction.
 #[derive(Clone, Debug)]
@@ -64,12 +65,7 @@ impl Store {
                 api_id: api_id.clone(),
                 name: api_id.clone(),
                 version: "1".into(),
-                tenant_domain: if api.is_multiple_of(3) {
-                    "t.example"
-                } else {
-                    "carbon.super"
-                }
-                .into(),
+                tenant_domain: tenant(api).into(),
                 instruction: if publish {
                     Instruction::Publish
                 } else {
@@ -163,6 +159,15 @@ pub struct Expected {
     pub newest_is_bad: bool,
     /// The revisions that can be deployed since the API came, the newest at the end.
     pub good: Vec<Commit>,
+}
+
+/// Whose API that is.
+pub fn tenant(api: u64) -> &'static str {
+    match api {
+        0 | 3 | 6 | 9 => TENANTS[0],
+        1 | 5 | 10 => TENANTS[1],
+        _ => "carbon.super",
+    }
 }
 
 pub fn labels(names: &[&str]) -> Vec<Label> {

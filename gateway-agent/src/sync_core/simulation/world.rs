@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use artifact::{Digest, Label};
 
 use super::super::{Compared, Input, Output};
-use super::agent::{Agent, compile};
+use super::agent::{Agent, Use, compile};
 use super::chance::Chance;
 use super::manager::{Asked, Fault, Next, Stream};
 use super::store::{APIS, LABELS, Store, labels};
@@ -39,6 +39,8 @@ enum Happens {
     ClockJumps,
     Operator,
     Accept(Digest),
+    /// A client asks for this tenant's APIs.
+    Request(&'static str),
 }
 
 pub struct World {
@@ -67,7 +69,7 @@ struct Due(std::cmp::Reverse<(u64, u64)>);
 impl World {
     pub fn new(seed: u64, tell: bool) -> Self {
         let mut chance = Chance::new(seed);
-        let agents = AGENTS.iter().map(|names| Agent::new(names, chance.next()));
+        let agents = AGENTS.iter().map(|names| Agent::new(names, &mut chance));
         let agents = agents.collect();
         let mut world = Self {
             seed,
@@ -158,6 +160,10 @@ impl World {
                 let now = self.now;
                 self.agents[agent].start(now)?;
                 self.perform(agent)?;
+                let uses: Vec<_> = self.agents[agent].uses.keys().copied().collect();
+                for tenant in uses {
+                    self.soon(agent, 8000, Happens::Request(tenant));
+                }
                 if self.broker {
                     self.soon(agent, 3000, Happens::Connect);
                 }
@@ -185,6 +191,10 @@ impl World {
         match happens {
             Happens::Tick => {
                 self.agents[agent].ticks = None;
+                let uses = self.agents[agent].uses.iter();
+                let uses = uses.map(|(tenant, (_, at))| ((*tenant).to_owned(), *at));
+                let uses = Input::Used(uses.collect());
+                self.handle(agent, uses)?;
                 self.handle(agent, Input::Tick)
             }
             Happens::Told(input) => self.handle(agent, input),
@@ -234,9 +244,34 @@ impl World {
                     self.handle(agent, Input::Redeploy { command, asked })
                 }
             }
+            Happens::Request(tenant) => self.request(agent, tenant),
             Happens::Accept(repair) => self.handle(agent, Input::Accept(repair)),
             Happens::Crash | Happens::Disconnect => Ok(()),
         }
+    }
+
+    fn request(&mut self, agent: usize, tenant: &'static str) -> Result<(), String> {
+        let it = &mut self.agents[agent];
+        let now = self.now + it.ahead;
+        let Some((how, last)) = it.uses.get_mut(tenant) else {
+            return Ok(());
+        };
+        let most = match how {
+            Use::Never => return Ok(()),
+            // In the end nobody waits any more.
+            Use::Rare if self.now > FAULTY + CALM - 60_000 => return Ok(()),
+            Use::Rare => 120_000,
+            Use::Busy => 8000,
+        };
+        *last = now;
+        self.soon(agent, most, Happens::Request(tenant));
+        let core = self.agents[agent].core.as_ref();
+        let known = core.and_then(|core| core.tenants().known.get(tenant).copied());
+        if known == Some(false) {
+            self.say(|| format!("agent {agent}: a request for {tenant} waits"));
+            return self.handle(agent, Input::Needed(tenant.to_owned()));
+        }
+        Ok(())
     }
 
     fn publish(&mut self, publisher: usize) {
@@ -355,8 +390,13 @@ impl World {
             }
             Output::AskDigest { label, id } => self.ask(agent, id, label, Asked::Digest),
             Output::AskIndex { label, id } => self.ask(agent, id, label, Asked::Index),
-            Output::Fetch { label, id, ranges } => {
-                self.ask(agent, id, label, Asked::Fetch { ranges });
+            Output::Fetch {
+                label,
+                id,
+                ranges,
+                tenant,
+            } => {
+                self.ask(agent, id, label, Asked::Fetch { ranges, tenant });
             }
             Output::Cancel { id } => {
                 let life = self.agents[agent].life;
@@ -392,6 +432,9 @@ impl World {
             Output::Trouble { label, trouble } => {
                 self.say(|| format!("agent {agent} cannot pull {label}: {trouble:?}"));
             }
+            Output::Tenants(told) => {
+                self.say(|| format!("agent {agent} has loaded {told:?}"));
+            }
             Output::Progress(_)
             | Output::Applied { .. }
             | Output::Undeployed { .. }
@@ -413,6 +456,7 @@ impl World {
             label,
             what,
             fault,
+            artifacts_of: self.agents[agent].artifacts_of(),
             idle: false,
         };
         self.streams.insert((agent, life, id), stream);
