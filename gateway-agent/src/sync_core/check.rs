@@ -175,9 +175,21 @@ impl Core {
     }
 
     /// Fetches revisions that a label publishes and that another one's entries stood in the way of, when
-    /// these are not true any more: only a database that was restored leaves such.
+    /// these are not true any more: only a database that was restored leaves such. The log of another
+    /// label may as well be on its way, so it is waited for before.
     fn settle(&mut self) {
-        for (label, seqs) in self.standings.unsettled() {
+        let unsettled = self.standings.unsettled();
+        let looks = unsettled.values().flatten().map(|(_, api_id)| {
+            let before = self.unsettled.get(api_id).copied().unwrap_or(0);
+            (api_id.clone(), before + 1)
+        });
+        self.unsettled = looks.collect();
+        let enough = AWAITED * self.labels.len();
+        for (label, mut seqs) in unsettled {
+            seqs.retain(|(_, api_id)| self.unsettled.get(api_id).is_some_and(|it| *it > enough));
+            if seqs.is_empty() {
+                continue;
+            }
             let id = self.number();
             let Some(work) = self.labels.get_mut(&label) else {
                 continue;

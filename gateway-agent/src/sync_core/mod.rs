@@ -81,6 +81,8 @@ pub struct Core {
     taken: HashMap<String, Arc<Deployment>>,
     /// APIs that no label publishes though one was said to, with the comparisons since.
     awaited: HashMap<String, usize>,
+    /// APIs of which a label publishes another revision than is wanted, with the comparisons since.
+    unsettled: HashMap<String, usize>,
     /// Which tenants are loaded, and which artifacts are not here.
     tenants: tenants::Tenants,
     /// What is applied one after the other: the order per API is the order of the log.
@@ -173,6 +175,7 @@ impl Core {
             newest: HashMap::new(),
             taken: HashMap::new(),
             awaited: HashMap::new(),
+            unsettled: HashMap::new(),
             tenants: tenants::Tenants::new(settings.lazy.clone()),
             queue: VecDeque::new(),
             compiling: None,
