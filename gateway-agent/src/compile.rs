@@ -82,9 +82,16 @@ fn compile(entry: LabelLogEntry, kept: Arc<Kept>, overrides: &Overrides) -> Comp
             .filter(|finding| finding.severity == Severity::Refused)
             .map(|finding| format!("{}: {}", finding.place, finding.message))
             .collect();
-        let mut reason = reasons.join("; ");
+        let reason = reasons.join("; ");
         if let Some(Overridden { files, .. }) = overridden {
-            reason = format!("with {} in its synapse-configs: {reason}", files.join(", "));
+            let (api_id, files) = (&entry.api_id, files.join(", "));
+            tracing::warn!(
+                api_id,
+                files,
+                reason,
+                "an override is refused, the published API answers"
+            );
+            return compile(entry, kept, &Overrides::default());
         }
         return Err((kept, reason));
     };

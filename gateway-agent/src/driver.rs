@@ -1,6 +1,7 @@
 //! Does what the synchronization core says, and tells it what has happened. Nothing is decided here.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use artifact::{DeploymentNotice, DirectStatus, Label};
 use events::Subscription;
+use futures_util::FutureExt as _;
 use synapse::dispatch::RouteTable;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -20,14 +22,15 @@ use crate::commands::{Command, Redeployed};
 use crate::compile::{compile_all, compile_stored};
 use crate::file_system::Files;
 use crate::hints;
-use crate::overrides::folder::{FileStatus, Folder};
+use crate::overrides::Overrides;
+use crate::overrides::folder::{FileStatus, Folder, Look};
 use crate::patience::Patience;
 use crate::pull::{Question, Source};
 use crate::reconciliation::Reconciliation;
 use crate::sidecar::{Said, Sidecar};
 use crate::snapshot::ledger::Ledger;
 use crate::snapshot::state::State;
-use crate::sync_core::{Core, Input, Millis, Output, Progress, Routed, Trouble};
+use crate::sync_core::{Core, Input, Millis, Output, Progress, PullError, Routed, Trouble};
 use crate::tenants::{Asks, Tenants};
 
 /// The table that answers requests; readers take a snapshot, a change swaps the whole.
@@ -38,6 +41,14 @@ const WAITING: usize = 64;
 
 /// Between two looks for files that override what is published.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// A folder of overrides and what a look into it has found.
+type Looked = (Folder, std::io::Result<Look>);
+
+fn look(mut folder: Folder) -> Looked {
+    let look = folder.look();
+    (folder, look)
+}
 
 /// Everything that the core's words are carried to.
 #[derive(Debug)]
@@ -56,7 +67,10 @@ pub(crate) struct Driver {
     /// When something was reported last, milliseconds since the epoch.
     pub last_report: i64,
     /// Files of the gateway's own that override what is published.
-    pub folder: Folder,
+    /// `None` while it is looked into.
+    pub folder: Option<Folder>,
+    /// What it was found to hold.
+    pub overrides: Overrides,
     pub overriding: watch::Sender<Vec<FileStatus>>,
     /// What is noted for the snapshot; `None` without one.
     pub ledger: Option<Ledger>,
@@ -94,6 +108,7 @@ struct Work {
     inputs: mpsc::Sender<Input>,
     open: HashMap<u64, Open>,
     compiling: JoinSet<Input>,
+    looking: JoinSet<Looked>,
     undeploying: HashMap<u64, oneshot::Sender<bool>>,
     redeploying: HashMap<u64, oneshot::Sender<Redeployed>>,
     sending: HashMap<u64, oneshot::Sender<Vec<DirectStatus>>>,
@@ -115,17 +130,20 @@ impl Driver {
         if let Some(ledger) = &mut self.ledger {
             ledger.restored(&state);
         }
-        self.look_for_overrides();
+        if let Some(folder) = self.folder.take() {
+            let looked = tokio::task::spawn_blocking(|| look(folder)).await;
+            self.looked(looked.context("looking for overrides ended early")?);
+        }
         let restoring = self.core.restore(&state);
         for (label, stored) in &state.labels {
             self.applied.reached(label, stored.position.cursor);
         }
         let labels = state.labels.len();
         let texts = Arc::new(state.texts);
-        let compiled = compile_stored(&restoring.serving, &texts, self.folder.found()).await;
+        let compiled = compile_stored(&restoring.serving, &texts, &self.overrides).await;
         let apis = compiled.len();
         self.core.restore_serving(compiled, &restoring);
-        let compiled = compile_stored(&restoring.refused, &texts, self.folder.found()).await;
+        let compiled = compile_stored(&restoring.refused, &texts, &self.overrides).await;
         self.core.restore_refused(compiled, &restoring);
         tracing::info!(apis, labels, "restored from the snapshot");
         Ok(())
@@ -151,6 +169,7 @@ impl Driver {
             inputs,
             open: HashMap::new(),
             compiling: JoinSet::new(),
+            looking: JoinSet::new(),
             undeploying: HashMap::new(),
             redeploying: HashMap::new(),
             sending: HashMap::new(),
@@ -180,7 +199,18 @@ impl Driver {
                         self.core.handle(work.now(), input);
                     }
                 }
-                _ = looks.tick() => self.look(&work),
+                _ = looks.tick() => {
+                    if let Some(folder) = self.folder.take() {
+                        work.looking.spawn_blocking(|| look(folder));
+                    }
+                }
+                Some(looked) = work.looking.join_next() => {
+                    let looked = looked.context("looking for overrides ended early")?;
+                    let changed = self.looked(looked);
+                    if !changed.is_empty() {
+                        self.core.handle(work.now(), Input::Overrides(changed));
+                    }
+                }
                 tenant = asked(&mut asks) => self.core.handle(work.now(), Input::Needed(tenant)),
                 () = tokio::time::sleep_until(wake) => {
                     if let Some(tenants) = &self.tenants {
@@ -196,29 +226,24 @@ impl Driver {
         Ok(())
     }
 
-    /// Looks for files that override what is published. A folder of few files is read in no time.
-    fn look(&mut self, work: &Work) {
-        let changed = self.look_for_overrides();
-        if !changed.is_empty() {
-            self.core.handle(work.now(), Input::Overrides(changed));
-        }
-    }
-
-    /// The keys of APIs whose override came, went or changed.
-    fn look_for_overrides(&mut self) -> Vec<String> {
-        let look = match self.folder.look() {
+    /// Takes what a look into the folder of overrides has found; gives the keys of APIs whose override
+    /// came, went or changed.
+    fn looked(&mut self, (folder, look): Looked) -> Vec<String> {
+        let folder = self.folder.insert(folder);
+        let look = match look {
             Ok(look) => look,
             Err(error) => {
-                let folder = self.folder.path().display();
+                let folder = folder.path().display();
                 tracing::warn!(%folder, %error, "overrides cannot be read, those known stay in effect");
                 return Vec::new();
             }
         };
+        self.overrides = folder.found().clone();
         for (file, reason) in &look.trouble {
             tracing::warn!(file, %reason, "a file is not used as an override");
         }
         if !look.changed.is_empty() || !look.trouble.is_empty() {
-            self.overriding.send_replace(self.folder.status());
+            self.overriding.send_replace(folder.status());
         }
         look.changed
     }
@@ -258,7 +283,7 @@ impl Driver {
                 let _ = open.map(|open| open.go_on.try_send(()));
             }
             Output::Compile(entries) => {
-                let overrides = self.folder.found().clone();
+                let overrides = self.overrides.clone();
                 let compiled =
                     async move { Input::Compiled(compile_all(entries, &overrides).await) };
                 work.compiling.spawn(compiled);
@@ -395,12 +420,24 @@ impl Work {
         self.open.retain(|_, open| !open.go_on.is_closed());
         let (go_on, applied) = mpsc::channel(1);
         let question = Question {
-            label,
+            label: label.clone(),
             id,
             answers: self.inputs.clone(),
             go_on: applied,
         };
-        let task = AbortOnDropHandle::new(tokio::spawn(ask(question)));
+        let answers = self.inputs.clone();
+        let asking = AssertUnwindSafe(ask(question)).catch_unwind();
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            if asking.await.is_err() {
+                // The core waits for an end; which of the two it is, it knows.
+                let error = || PullError::Failed("asking ended early".to_owned());
+                let (result, also) = (Err(error()), label.clone());
+                let ended = Input::PullEnded { label, id, result };
+                let _ = answers.send(ended).await;
+                let (label, error) = (also, error());
+                let _ = answers.send(Input::AskFailed { label, id, error }).await;
+            }
+        }));
         let open = Open { _task: task, go_on };
         self.open.insert(id, open);
     }

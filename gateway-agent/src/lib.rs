@@ -53,6 +53,7 @@ use data_plane::{Addresses, BackEndPolicy, BackEnds, Gateway};
 use driver::{Driver, Retriever, no_routes};
 use file_system::Files;
 use management::Health;
+use overrides::Overrides;
 use overrides::folder::Folder;
 use patience::Patience;
 use pull::Source;
@@ -247,7 +248,8 @@ impl Agent {
             reconciliation: reconciliation.clone(),
             sidecar,
             last_report: 0,
-            folder: Folder::new(overrides_folder(config)),
+            folder: Some(Folder::new(overrides_folder(config))),
+            overrides: Overrides::default(),
             overriding,
             ledger: recorder.clone().map(Ledger::new),
             tenants: tenants.clone(),

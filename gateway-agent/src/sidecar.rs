@@ -4,7 +4,7 @@
 //! What is said to the traffic manager passes through here, so that nothing is told as deployed before
 //! its files are in place. Whether the server has taken them is for its own log.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,10 +66,7 @@ impl Writer {
     pub(crate) async fn run(self, mut said: mpsc::UnboundedReceiver<Said>) {
         let mut known = Known::default();
         let mut set: Option<(Vec<Arc<Deployment>>, bool)> = None;
-        // What waits until the set is written.
-        let mut reports: Vec<DeploymentNotice> = Vec::new();
-        // What was told last of APIs that could not be written.
-        let mut owed: HashMap<String, DeploymentNotice> = HashMap::new();
+        let mut reports = Reports::default();
         let mut failures = 0;
         let mut retry: Option<Instant> = None;
         loop {
@@ -88,92 +85,124 @@ impl Writer {
                         set = Some((deployed, complete));
                         changed = true;
                     }
-                    Said::Report(notice) => reports.push(notice),
+                    Said::Report(notice) => reports.take(notice),
                 }
                 next = said.try_recv().ok();
             }
+            let mut not_written = None;
             if changed && let Some((deployed, complete)) = &set {
                 let written = self.write(known, deployed.clone(), *complete).await;
-                let reason;
-                (known, reason) = written;
-                if let Some(reason) = reason {
+                let result;
+                (known, result) = written;
+                let reason = match result {
+                    Ok(()) => known
+                        .failed
+                        .iter()
+                        .next()
+                        .map(|(id, why)| format!("{id}: {why}")),
+                    Err(reason) => {
+                        not_written = Some(reason.clone());
+                        Some(reason)
+                    }
+                };
+                retry = reason.map(|reason| {
                     failures += 1;
                     let wait = RETRY.wait_with_jitter(failures, spread());
                     let root = self.root.display();
                     tracing::error!(%root, reason, failures, "the Synapse directory is not written");
-                    retry = Some(Instant::now() + wait);
-                    // Nothing of it is told before it is true.
-                    if known.directory.is_none() {
-                        continue;
-                    }
-                } else {
+                    Instant::now() + wait
+                });
+                if retry.is_none() {
                     failures = 0;
-                    retry = None;
                 }
-                let now_written = owed.keys().filter(|id| !known.failed.contains_key(*id));
-                let now_written: Vec<String> = now_written.cloned().collect();
-                reports.extend(now_written.iter().filter_map(|id| owed.remove(id)));
+            } else if failures > 0 && known.failed.is_empty() {
+                // The last try has written nothing at all.
+                continue;
             }
-            if known.directory.is_some() || set.is_none() {
-                for notice in reports.drain(..) {
-                    self.tell(notice, &known.failed, &mut owed);
-                }
+            for notice in reports.ready(&known.failed, not_written.as_deref()) {
+                // The reporter ends after this.
+                let _ = self.notices.send(notice);
             }
         }
     }
 
-    fn tell(
-        &self,
-        notice: DeploymentNotice,
-        failed: &BTreeMap<String, String>,
-        owed: &mut HashMap<String, DeploymentNotice>,
-    ) {
-        let reason = failed.get(&notice.api_id);
-        let deployed = notice.action == DeploymentAction::Deploy;
-        let told = match reason.filter(|_| deployed && notice.deployment_status == "SUCCESS") {
-            Some(reason) => {
-                owed.insert(notice.api_id.clone(), notice.clone());
-                DeploymentNotice {
-                    deployment_status: "FAILURE".into(),
-                    deployed_revision_id: None,
-                    error_code: Some("not-written".into()),
-                    error_message: Some(reason.clone()),
-                    ..notice
-                }
-            }
-            None => {
-                owed.remove(&notice.api_id);
-                notice
-            }
-        };
-        // The reporter ends after this.
-        let _ = self.notices.send(DeploymentNotice {
-            time_stamp: kit::clock::now_ms().max(told.time_stamp),
-            ..told
-        });
-    }
-
-    /// Brings the directory to what is deployed; gives why something is left to be done.
+    /// Brings the directory to what is deployed.
+    ///
+    /// # Errors
+    /// Why nothing of it is known to be written.
     async fn write(
         &self,
         mut known: Known,
         deployed: Vec<Arc<Deployment>>,
         complete: bool,
-    ) -> (Known, Option<String>) {
+    ) -> (Known, Result<(), String>) {
         let (root, gateway_id, guard) = (self.root.clone(), self.gateway_id.clone(), self.guard);
         let task = tokio::task::spawn_blocking(move || {
             let done = known.write(&root, &gateway_id, guard, &deployed, complete);
             (known, done)
         });
         match task.await {
-            Ok((known, Ok(()))) => {
-                let failed = known.failed.iter().next();
-                let reason = failed.map(|(id, reason)| format!("{id}: {reason}"));
-                (known, reason)
-            }
-            Ok((known, Err(error))) => (known, Some(error.to_string())),
-            Err(error) => (Known::default(), Some(error.to_string())),
+            Ok((known, done)) => (known, done.map_err(|error| error.to_string())),
+            Err(error) => (Known::default(), Err(error.to_string())),
         }
+    }
+}
+
+/// What is to be told, the newest of each API.
+#[derive(Debug, Default)]
+struct Reports {
+    /// Not told yet.
+    waiting: BTreeMap<String, DeploymentNotice>,
+    /// Told as not written, to be told as it is when it is written.
+    owed: BTreeMap<String, DeploymentNotice>,
+    last: i64,
+}
+
+impl Reports {
+    fn take(&mut self, notice: DeploymentNotice) {
+        self.owed.remove(&notice.api_id);
+        self.waiting.insert(notice.api_id.clone(), notice);
+    }
+
+    /// What can be told now: APIs in `failed` are not in place, and none is for the reason
+    /// `not_written`.
+    fn ready(
+        &mut self,
+        failed: &BTreeMap<String, String>,
+        not_written: Option<&str>,
+    ) -> Vec<DeploymentNotice> {
+        let reason = |id: &String| not_written.or(failed.get(id).map(String::as_str));
+        let written = self.owed.extract_if(.., |id, _| reason(id).is_none());
+        self.waiting.extend(written);
+        let mut ready = Vec::new();
+        for (api_id, notice) in std::mem::take(&mut self.waiting) {
+            let success = notice.deployment_status == "SUCCESS";
+            let told = match (reason(&api_id).filter(|_| success), notice.action) {
+                (None, _) => notice,
+                (Some(reason), DeploymentAction::Deploy) => {
+                    self.owed.insert(api_id, notice.clone());
+                    DeploymentNotice {
+                        deployment_status: "FAILURE".into(),
+                        deployed_revision_id: None,
+                        error_code: Some("not-written".into()),
+                        error_message: Some(reason.to_owned()),
+                        ..notice
+                    }
+                }
+                // It is not gone before its files are.
+                (Some(_), DeploymentAction::Undeploy) => {
+                    self.waiting.insert(api_id, notice);
+                    continue;
+                }
+            };
+            // They rise: the newest counts.
+            self.last = kit::clock::now_ms().max(self.last + 1).max(told.time_stamp);
+            ready.push(DeploymentNotice {
+                time_stamp: self.last,
+                ..told
+            });
+        }
+        ready
     }
 }
 
@@ -252,5 +281,65 @@ async fn at(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(api_id: &str, revision: u64, action: DeploymentAction) -> DeploymentNotice {
+        let digest = Digest::of(revision.to_string().as_bytes());
+        DeploymentNotice {
+            gateway_id: "g".into(),
+            api_id: api_id.into(),
+            tenant_domain: "carbon.super".into(),
+            deployment_status: "SUCCESS".into(),
+            action,
+            revision_id: digest.to_string(),
+            revision,
+            deployed_revision_id: Some(digest),
+            time_stamp: 0,
+            error_code: None,
+            error_message: None,
+            overridden: false,
+        }
+    }
+
+    fn told(notices: &[DeploymentNotice]) -> Vec<(&str, u64, &str)> {
+        let told = notices.iter();
+        told.map(|it| {
+            (
+                it.api_id.as_str(),
+                it.revision,
+                it.deployment_status.as_str(),
+            )
+        })
+        .collect()
+    }
+
+    #[test]
+    fn nothing_is_told_as_deployed_before_it_is_written() {
+        use DeploymentAction::{Deploy, Undeploy};
+        let (none, mut reports) = (BTreeMap::new(), Reports::default());
+        reports.take(notice("a", 1, Deploy));
+        reports.take(notice("b", 1, Undeploy));
+        let full = reports.ready(&none, Some("the disk is full"));
+        assert_eq!(told(&full), [("a", 1, "FAILURE")], "b is not gone");
+        let written = reports.ready(&none, None);
+        assert_eq!(told(&written), [("a", 1, "SUCCESS"), ("b", 1, "SUCCESS")]);
+        assert!(written[1].time_stamp > written[0].time_stamp);
+        assert!(reports.ready(&none, None).is_empty(), "once");
+    }
+
+    #[test]
+    fn what_is_owed_gives_way_to_what_is_newer() {
+        use DeploymentAction::{Deploy, Undeploy};
+        let failed = BTreeMap::from([("a".to_owned(), "a foreign file".to_owned())]);
+        let (none, mut reports) = (BTreeMap::new(), Reports::default());
+        reports.take(notice("a", 1, Deploy));
+        assert_eq!(told(&reports.ready(&failed, None)), [("a", 1, "FAILURE")]);
+        reports.take(notice("a", 2, Undeploy));
+        assert_eq!(told(&reports.ready(&none, None)), [("a", 2, "SUCCESS")]);
     }
 }

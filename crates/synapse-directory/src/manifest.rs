@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use artifact::{Digest, SUPER_TENANT};
@@ -117,14 +118,17 @@ impl Manifest {
 }
 
 /// The ids of the APIs whose definitions these files are, by the files' paths below the root, as the
-/// manifest tells; nothing where there is none that can be read. Files that Lockstep has not written
-/// are not among them.
-#[must_use]
-pub fn api_ids(root: &Path) -> BTreeMap<String, String> {
-    let text = fs::read_to_string(root.join(MANIFEST)).unwrap_or_default();
-    let Ok(manifest) = serde_json::from_str::<Manifest>(&text) else {
-        return BTreeMap::new();
+/// manifest tells; nothing where there is none. Files that Lockstep has not written are not among them.
+///
+/// # Errors
+/// When the manifest is there and cannot be read.
+pub fn api_ids(root: &Path) -> io::Result<BTreeMap<String, String>> {
+    let text = match fs::read_to_string(root.join(MANIFEST)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error),
     };
+    let manifest: Manifest = serde_json::from_str(&text)?;
     let mut ids = BTreeMap::new();
     for (api_id, api) in &manifest.apis {
         for path in &api.files {
@@ -134,7 +138,7 @@ pub fn api_ids(root: &Path) -> BTreeMap<String, String> {
             }
         }
     }
-    ids
+    Ok(ids)
 }
 
 /// The folder of a kind of pieces, below the root.

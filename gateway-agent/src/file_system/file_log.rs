@@ -4,17 +4,26 @@
 //! Positions are times, so that they rise from one run of the gateway to the next. There are no
 //! Removes: what is not there any more is found by comparing, which asks before it takes much away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use artifact::{Artifact, Digest, Instruction, LabelDigest, LabelLogEntry};
 
 /// What a directory was found to hold.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The artifacts with the files that their definitions are in.
-    pub artifacts: Vec<(Artifact, String)>,
+    pub artifacts: Vec<Read>,
     /// Files that cannot be used, with the reason.
     pub bad: Vec<(String, String)>,
+}
+
+/// An artifact that was read.
+#[derive(Debug)]
+pub struct Read {
+    pub artifact: Artifact,
+    /// The files of its definitions.
+    pub files: Vec<String>,
+    /// What it refers to and is not there.
+    pub lacks: Option<String>,
 }
 
 /// What an update has done.
@@ -31,8 +40,8 @@ pub struct Change {
 pub struct FileLog {
     seq: u64,
     by_seq: BTreeMap<u64, LabelLogEntry>,
-    /// The position of each API, and the file of its definition.
-    apis: BTreeMap<String, (u64, String)>,
+    /// The position of each API, and the files of its definitions.
+    apis: BTreeMap<String, (u64, Vec<String>)>,
 }
 
 impl FileLog {
@@ -55,30 +64,41 @@ impl FileLog {
         LabelDigest::of(entries.map(|entry| (entry.api_id.as_str(), entry.digest)))
     }
 
-    /// Takes what was found at a time, milliseconds since the epoch. An API whose file has become
-    /// unusable stays as it was.
+    /// Takes what was found at a time, milliseconds since the epoch. An API of which a file has become
+    /// unusable, or is not there any more, stays as it was.
     pub fn update(&mut self, now: i64, found: Found) -> Change {
         let mut change = Change::default();
-        let mut gone: Vec<String> = self.apis.keys().cloned().collect();
-        gone.retain(|api_id| {
-            let file = self.apis.get(api_id).map(|(_, file)| file);
-            !found.bad.iter().any(|(bad, _)| Some(bad) == file)
-        });
-        for (artifact, file) in found.artifacts {
+        let spoiled = |files: &[String]| found.bad.iter().any(|(bad, _)| files.contains(bad));
+        let kept: BTreeSet<String> = self
+            .apis
+            .iter()
+            .filter(|(_, (_, files))| spoiled(files))
+            .map(|(api_id, _)| api_id.clone())
+            .collect();
+        let mut gone: BTreeSet<String> = self.apis.keys().cloned().collect();
+        for read in found.artifacts {
+            let artifact = read.artifact;
+            gone.remove(&artifact.api_id);
             let Ok(text) = artifact.to_text() else {
                 continue;
             };
-            gone.retain(|api_id| *api_id != artifact.api_id);
             let digest = Digest::of(text.as_bytes());
             let known = self.apis.get(&artifact.api_id);
             if let Some((seq, _)) = known {
-                if self.by_seq.get(seq).is_some_and(|it| it.digest == digest) {
+                let same = self.by_seq.get(seq).is_some_and(|it| it.digest == digest);
+                if same || kept.contains(&artifact.api_id) {
+                    continue;
+                }
+                if let Some(reason) = read.lacks {
+                    let api_id = &artifact.api_id;
+                    tracing::warn!(api_id, reason, "it stays as it was");
                     continue;
                 }
                 self.by_seq.remove(seq);
             }
             self.seq = u64::try_from(now).unwrap_or(0).max(self.seq + 1);
-            self.apis.insert(artifact.api_id.clone(), (self.seq, file));
+            self.apis
+                .insert(artifact.api_id.clone(), (self.seq, read.files));
             self.by_seq.insert(
                 self.seq,
                 LabelLogEntry {
@@ -97,8 +117,8 @@ impl FileLog {
             );
             change.grown = true;
         }
-        for api_id in gone {
-            if let Some((seq, _)) = self.apis.remove(&api_id) {
+        for api_id in gone.difference(&kept) {
+            if let Some((seq, _)) = self.apis.remove(api_id) {
                 self.by_seq.remove(&seq);
                 change.shrunk = true;
             }
@@ -119,7 +139,11 @@ mod tests {
                 api_definition: Some((*text).to_owned()),
                 ..Artifact::default()
             };
-            (artifact, format!("{id}.xml"))
+            Read {
+                artifact,
+                files: vec![format!("{id}.xml")],
+                lacks: None,
+            }
         });
         let bad = bad
             .iter()
@@ -152,6 +176,20 @@ mod tests {
         let behind: Vec<u64> = log.after(1000, 9).iter().map(|it| it.seq).collect();
         assert_eq!(behind, [1001, 1002]);
         assert_eq!(log.after(0, 1).len(), 1);
+    }
+
+    #[test]
+    fn what_lacks_a_piece_stays_as_it_was() {
+        let mut log = FileLog::default();
+        let lacking = |text: &str| {
+            let mut found = found(&[("a", text)], &[]);
+            found.artifacts[0].lacks = Some("sequence s cannot be found".to_owned());
+            found
+        };
+        // Nothing better is known at first.
+        assert!(log.update(1, lacking("1")).grown);
+        assert_eq!(log.update(2, lacking("2")), Change::default());
+        assert!(log.update(3, found(&[("a", "3")], &[])).grown);
     }
 
     #[test]

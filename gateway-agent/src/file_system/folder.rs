@@ -10,7 +10,7 @@ use artifact::{Artifact, Content, Label};
 use synapse_directory::names::directory_name;
 use synapse_directory::{Source, TreeError, api_ids};
 
-use super::file_log::Found;
+use super::file_log::{Found, Read};
 
 /// Looks that may find the directory changing before it is read all the same.
 const RESTLESS: u32 = 5;
@@ -25,7 +25,8 @@ type Signs = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 /// A directory, and what was in it.
 #[derive(Debug)]
 pub struct Folder {
-    path: PathBuf,
+    root: PathBuf,
+    label: String,
     signs: Signs,
     /// The signs when it was read.
     read: Option<Signs>,
@@ -40,6 +41,8 @@ pub enum FolderError {
     Io { path: PathBuf, reason: io::Error },
     #[error("{}: {reason}", .path.display())]
     Tree { path: PathBuf, reason: TreeError },
+    #[error("reading it failed by a defect of this program")]
+    Defect,
     #[error("{}: has no synapse-configs/default: the shared directory is not there", .0.display())]
     NotThere(PathBuf),
 }
@@ -48,13 +51,9 @@ impl Folder {
     /// The directory of a label below the root, or the root itself where that is a Synapse directory.
     #[must_use]
     pub fn of_label(root: &Path, label: &Label) -> Self {
-        let path = if root.join("synapse-configs").is_dir() {
-            root.to_owned()
-        } else {
-            root.join(directory_name(label.as_str()))
-        };
         Self {
-            path,
+            root: root.to_owned(),
+            label: directory_name(label.as_str()),
             signs: Signs::new(),
             read: None,
             restless: 0,
@@ -63,8 +62,13 @@ impl Folder {
     }
 
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn path(&self) -> PathBuf {
+        // It may be mounted later.
+        if self.root.join("synapse-configs").is_dir() {
+            self.root.clone()
+        } else {
+            self.root.join(&self.label)
+        }
     }
 
     /// Reads the directory if something has changed since it was read, and nothing since the last look:
@@ -73,11 +77,11 @@ impl Folder {
     /// # Errors
     /// When it is not there, or cannot be read: nothing is known then, least of all that it is empty.
     pub fn look(&mut self) -> Result<Option<Found>, FolderError> {
-        if !self.path.join("synapse-configs").join("default").is_dir() {
-            return Err(FolderError::NotThere(self.path.clone()));
+        let path = self.path();
+        if !path.join("synapse-configs").join("default").is_dir() {
+            return Err(FolderError::NotThere(path));
         }
-        let mut signs = Signs::new();
-        signs_of(&self.path, DEPTH, &mut signs)?;
+        let signs = signs(&path)?;
         let still = signs == self.signs;
         self.signs = signs;
         self.looks += 1;
@@ -90,12 +94,27 @@ impl Folder {
             self.restless += 1;
             return Ok(None);
         }
-        let found = read(&self.path)?;
+        let mut found = read(&path)?;
+        for _ in 0..RESTLESS {
+            // The same before and after: nothing was written while it was read.
+            let after = self::signs(&path)?;
+            if after == self.signs {
+                break;
+            }
+            self.signs = after;
+            found = read(&path)?;
+        }
         self.restless = 0;
         self.looks = 0;
         self.read = Some(self.signs.clone());
         Ok(Some(found))
     }
+}
+
+fn signs(path: &Path) -> Result<Signs, FolderError> {
+    let mut signs = Signs::new();
+    signs_of(path, DEPTH, &mut signs)?;
+    Ok(signs)
 }
 
 fn signs_of(path: &Path, depth: usize, signs: &mut Signs) -> Result<(), FolderError> {
@@ -123,12 +142,17 @@ fn read(path: &Path) -> Result<Found, FolderError> {
         path: path.to_owned(),
         reason,
     })?;
-    let ids = api_ids(path);
+    let ids = api_ids(path).map_err(|reason| FolderError::Io {
+        path: path.to_owned(),
+        reason,
+    })?;
     let mut found = Found::default();
-    let mut by_id: BTreeMap<String, (Artifact, String)> = BTreeMap::new();
+    let mut by_id: BTreeMap<String, Read> = BTreeMap::new();
     for source in sources.list {
-        let (file, artifact) = match source {
-            Source::Artifact { item, .. } => (item.source, Artifact::parse(&item.artifact)),
+        let (file, findings, artifact) = match source {
+            Source::Artifact { item, findings } => {
+                (item.source, findings, Artifact::parse(&item.artifact))
+            }
             Source::Bad { source, reason } => {
                 found.bad.push((source, reason));
                 continue;
@@ -147,9 +171,15 @@ fn read(path: &Path) -> Result<Found, FolderError> {
             artifact.api_id.clone_from(id);
         }
         let id = artifact.api_id.clone();
+        let read = Read {
+            artifact,
+            files: vec![file],
+            // All of them are about what an API refers to and is not there.
+            lacks: findings.into_iter().next().map(|finding| finding.message),
+        };
         let both = match by_id.remove(&id) {
-            Some(known) => together(known, (artifact, file)),
-            None => (artifact, file),
+            Some(known) => together(known, read),
+            None => read,
         };
         by_id.insert(id, both);
     }
@@ -159,31 +189,31 @@ fn read(path: &Path) -> Result<Found, FolderError> {
 
 /// One artifact of the two definitions that a version has which is the default one: the API's, and
 /// that of its version-less route.
-fn together(
-    (one, one_file): (Artifact, String),
-    (other, other_file): (Artifact, String),
-) -> (Artifact, String) {
-    let has_version = |artifact: &Artifact| {
-        let definition = artifact.api_definition.as_deref().unwrap_or_default();
+fn together(one: Read, other: Read) -> Read {
+    let has_version = |read: &Read| {
+        let definition = read.artifact.api_definition.as_deref().unwrap_or_default();
         let key = crate::overrides::api_key(definition);
         key.is_ok_and(|key| key.contains(":v"))
     };
-    let ((mut first, file), second) = if has_version(&other) && !has_version(&one) {
-        ((other, other_file), one)
+    let (mut first, second) = if has_version(&other) && !has_version(&one) {
+        (other, one)
     } else {
-        ((one, one_file), other)
+        (one, other)
     };
-    first.default_api_definition = second.api_definition;
-    add(&mut first.sequence_to_be_add, second.sequence_to_be_add);
+    let (to, from) = (&mut first.artifact, second.artifact);
+    to.default_api_definition = from.api_definition;
+    add(&mut to.sequence_to_be_add, from.sequence_to_be_add);
     add(
-        &mut first.endpoint_entries_to_be_add,
-        second.endpoint_entries_to_be_add,
+        &mut to.endpoint_entries_to_be_add,
+        from.endpoint_entries_to_be_add,
     );
     add(
-        &mut first.local_entries_to_be_add,
-        second.local_entries_to_be_add,
+        &mut to.local_entries_to_be_add,
+        from.local_entries_to_be_add,
     );
-    (first, file)
+    first.files.extend(second.files);
+    first.lacks = first.lacks.or(second.lacks);
+    first
 }
 
 fn add(to: &mut Vec<Content>, more: Vec<Content>) {

@@ -8,6 +8,7 @@ mod file_log;
 mod folder;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::pull::{AskError, Question};
 use crate::sync_core::{IndexEntry, Input, PullError, Range, Wanted};
 use file_log::FileLog;
-use folder::Folder;
+use folder::{Folder, FolderError};
 
 /// Entries that are handed on together.
 const BATCH: usize = 256;
@@ -77,7 +78,11 @@ impl Files {
                 }
                 folders
             });
-            folders = match looking.await {
+            let looked = tokio::select! {
+                () = shutdown.cancelled() => return,
+                looked = looking => looked,
+            };
+            folders = match looked {
                 Ok(folders) => folders,
                 Err(error) => {
                     tracing::error!(%error, "looking into the shared directories ended early");
@@ -92,7 +97,8 @@ impl Files {
     }
 
     fn look(&self, label: &Label, folder: &mut Folder) {
-        let found = folder.look();
+        let look = AssertUnwindSafe(|| folder.look());
+        let found = catch_unwind(look).unwrap_or(Err(FolderError::Defect));
         let number = *self.looks.borrow() + 1;
         let mut logs = self.locked();
         let log = logs.entry(label.clone()).or_default();
@@ -113,8 +119,8 @@ impl Files {
                 let trouble = error.to_string();
                 let new = log.trouble.as_ref() != Some(&trouble);
                 if new {
-                    let folder = folder.path().display();
-                    tracing::warn!(%label, %folder, %error, "what was read before stays");
+                    let folder = folder.path().display().to_string();
+                    tracing::warn!(%label, folder, %error, "what was read before stays");
                 }
                 log.trouble = Some(trouble);
                 new

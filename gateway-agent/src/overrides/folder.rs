@@ -112,7 +112,11 @@ impl Folder {
                     trouble: None,
                 },
                 Err(trouble) => File {
-                    seen,
+                    // What could not be read is tried again, what is wrong in itself is not.
+                    seen: match trouble {
+                        NotUsed::Io(_) => (u64::MAX, None),
+                        _ => seen,
+                    },
                     usable: before.as_ref().and_then(|before| before.usable.clone()),
                     trouble: Some(trouble),
                 },

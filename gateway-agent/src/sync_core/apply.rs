@@ -1,7 +1,7 @@
 //! Applying what was pulled: entries become changes, their artifacts are compiled, the deployed set
 //! is changed once for each batch, and every entry is acknowledged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use artifact::{DeploymentAction, DeploymentNotice, Label, LabelLogEntry};
@@ -126,7 +126,12 @@ impl Core {
             .set
             .iter()
             .filter(|deployment| deployment.has_key(keys));
-        let newest = concerned.filter_map(|deployment| self.newest.get(&deployment.api_id));
+        // What is refused may be so for a file, and its keys are not known.
+        let concerned = concerned.map(|deployment| &deployment.api_id);
+        let concerned: BTreeSet<&String> = concerned.chain(self.failed.keys()).collect();
+        let newest = concerned
+            .into_iter()
+            .filter_map(|api_id| self.newest.get(api_id));
         let mut entries = Vec::new();
         for kept in newest {
             match kept.whole() {

@@ -13,20 +13,33 @@ use super::{Core, Held, IndexEntry, Millis, Output, Plan, PullError, Range, Repa
 const VAIN: u32 = 8;
 /// What a label was said to publish is waited for through so many comparisons of each label.
 const AWAITED: usize = 2;
+/// Repairs within this time count together for what may go unasked.
+const TOGETHER: Millis = 120_000;
+/// Looks in a row after which entries beyond the log's end are not believed any more: the last ones of
+/// them at the regular interval.
+const BEYOND: u32 = LAG_TRIES + 10;
 /// After a repair the label is looked at once more.
 const SOON: Millis = 1000;
 
 impl Core {
+    /// Whether there is something to compare: the label's log has been applied to its end by this
+    /// process, or was, and what is held about it waits for an operator.
+    pub(super) fn is_comparable(&self, label: &Label) -> bool {
+        let check = self.labels.get(label).map(|work| &work.check);
+        let waits = check.is_some_and(|check| check.held.is_some() || check.accepted.is_some());
+        self.standings.is_complete(label) && (waits || !self.unpulled.contains(label))
+    }
+
     /// Starts a comparison if it is time; labels that have never been applied to their end have
     /// nothing to compare.
     pub(super) fn look(&mut self, now: Millis, label: &Label) {
-        let complete = self.standings.is_complete(label) && !self.unpulled.contains(label);
+        let comparable = self.is_comparable(label);
         let id = self.next_id + 1;
         let Some(work) = self.labels.get_mut(label) else {
             return;
         };
         let due =
-            complete && work.check.asked.is_none() && work.check.at.is_some_and(|at| at <= now);
+            comparable && work.check.asked.is_none() && work.check.at.is_some_and(|at| at <= now);
         if !due {
             return;
         }
@@ -106,6 +119,7 @@ impl Core {
             work.check.vain = 0;
             if own == digest {
                 work.check.held = None;
+                work.check.accepted = None;
                 work.check.repairs = 0;
                 self.compared(now, label, Compared::Same);
                 self.drop_awaited(label);
@@ -132,10 +146,14 @@ impl Core {
             }
             _ => {}
         }
-        if (seq < cursor || ahead) && work.check.vain >= LAG_TRIES {
+        let most = if ahead { BEYOND } else { LAG_TRIES };
+        if (seq < cursor || ahead) && work.check.vain >= most {
             work.check.vain = 0;
             self.look_at_index(label);
             return;
+        }
+        if ahead && work.check.vain >= LAG_TRIES {
+            wait = self.random.jittered(self.settings.waits.reconcile);
         }
         if seq > cursor && !ahead && work.check.vain >= VAIN {
             work.check.vain = 0;
@@ -149,7 +167,8 @@ impl Core {
     fn drop_awaited(&mut self, label: &Label) {
         let awaited: Vec<String> = self.standings.awaited().map(str::to_owned).collect();
         self.awaited.retain(|api_id, _| awaited.contains(api_id));
-        if !self.labels.values().all(|work| work.check.same) {
+        let same = self.labels.values().all(|work| work.check.same);
+        if !same || self.compiling.is_some() {
             return;
         }
         self.settle();
@@ -260,9 +279,17 @@ impl Core {
         }
         let going = plan.remove.keys().filter(|api_id| {
             let mut elsewhere = self.standings.publishing(api_id);
-            !elsewhere.any(|other| other != label)
+            !elsewhere.any(|other| other != label && !self.takes_away(other, api_id))
         });
-        let numbers = (going.count(), self.standings.len());
+        let going = going.count();
+        self.gone
+            .retain(|(at, _)| now.saturating_sub(*at) < TOGETHER);
+        let lately: usize = self.gone.iter().map(|(_, gone)| gone).sum();
+        // What goes in small steps goes all the same.
+        let numbers = match going {
+            0 => (0, self.set.len()),
+            going => (going + lately, self.set.len() + lately),
+        };
         let name = plan.name(label, index);
         let guard = self.settings.guard;
         let accepted = self
@@ -274,6 +301,9 @@ impl Core {
         {
             self.hold(now, label, &plan, name, reason);
             return;
+        }
+        if going > 0 && accepted != Some(name) {
+            self.gone.push_back((now, going));
         }
         let back = plan.back;
         let ranges = plan.ranges.clone();
@@ -298,6 +328,18 @@ impl Core {
             }));
         } else {
             self.ask_for(label, id, ranges);
+        }
+    }
+
+    /// Whether a repair of the label that is under way takes the API from it.
+    fn takes_away(&self, label: &Label, api_id: &str) -> bool {
+        let asked = self
+            .labels
+            .get(label)
+            .and_then(|work| work.check.asked.as_ref());
+        match asked.map(|asked| &asked.what) {
+            Some(What::Plan(plan)) => plan.remove.contains_key(api_id),
+            _ => false,
         }
     }
 

@@ -32,6 +32,8 @@ struct Sent {
     instruction: Instruction,
     /// Nothing as new had been applied for its API in its label.
     is_new: bool,
+    /// The API is another tenant's.
+    foreign: bool,
 }
 
 impl Core {
@@ -41,6 +43,8 @@ impl Core {
         let mut todo: BTreeMap<Label, Vec<LabelLogEntry>> = BTreeMap::new();
         for DirectEntry { label, entry } in entries {
             let standing = self.standings.standing(&label, &entry.api_id);
+            let known = self.newest.get(&entry.api_id);
+            let foreign = known.is_some_and(|it| it.entry.tenant_domain != entry.tenant_domain);
             sent.push(Sent {
                 label: label.clone(),
                 api_id: entry.api_id.clone(),
@@ -48,8 +52,9 @@ impl Core {
                 digest: entry.digest,
                 instruction: entry.instruction,
                 is_new: standing.is_none_or(|standing| standing.seq < entry.seq),
+                foreign,
             });
-            if self.labels.contains_key(&label) {
+            if self.labels.contains_key(&label) && !foreign {
                 todo.entry(label).or_default().push(entry);
             }
         }
@@ -90,6 +95,8 @@ impl Core {
             let label = sent.label.as_str();
             let reason = format!("this gateway does not carry the label {label:?}");
             (Refused, Some(reason))
+        } else if sent.foreign {
+            (Refused, Some("the API is another tenant's".to_owned()))
         } else {
             match sent.instruction {
                 Instruction::Publish if live == Some(sent.digest) => match sent.is_new {

@@ -139,7 +139,7 @@ impl Core {
             {
                 self.out.push_back(Output::Cancel { id });
             }
-            self.tenants.completed(tenant);
+            self.tenants.completed(now, tenant);
             return;
         }
         if !gap.open.is_empty() || gap.at > now {
@@ -167,7 +167,7 @@ impl Core {
         }
         if open.is_empty() {
             // No label publishes what another one's log says that it does: that one's pull brings it.
-            self.tenants.completed(tenant);
+            self.tenants.completed(now, tenant);
         }
         if let Some(gap) = self.tenants.gaps.get_mut(tenant) {
             if open.is_empty() {
@@ -273,7 +273,7 @@ impl Core {
             work.pulling.sooner(now);
         }
         if enough {
-            self.tenants.completed(&tenant);
+            self.tenants.completed(now, &tenant);
         }
     }
 

@@ -85,6 +85,8 @@ pub struct Core {
     unsettled: HashMap<String, usize>,
     /// Which tenants are loaded, and which artifacts are not here.
     tenants: tenants::Tenants,
+    /// How many APIs repairs have taken away lately, and when.
+    gone: VecDeque<(Millis, usize)>,
     /// What is applied one after the other: the order per API is the order of the log.
     queue: VecDeque<Work>,
     /// What waits for its compiled artifacts.
@@ -175,6 +177,7 @@ impl Core {
             newest: HashMap::new(),
             taken: HashMap::new(),
             awaited: HashMap::new(),
+            gone: VecDeque::new(),
             unsettled: HashMap::new(),
             tenants: tenants::Tenants::new(settings.lazy.clone()),
             queue: VecDeque::new(),
@@ -282,8 +285,9 @@ impl Core {
     /// When [`Input::Tick`] has to come at the latest.
     #[must_use]
     pub fn wake(&self) -> Option<Millis> {
-        let due = self.labels.values().flat_map(|work| {
-            let check = work.check.at.filter(|_| work.check.asked.is_none());
+        let due = self.labels.iter().flat_map(|(label, work)| {
+            let waits = work.check.asked.is_none() && self.is_comparable(label);
+            let check = work.check.at.filter(|_| waits);
             [work.pulling.due(), check]
         });
         let tenants = self.tenants.due(self.compiling.is_some());

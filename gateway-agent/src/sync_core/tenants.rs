@@ -215,11 +215,13 @@ impl Tenants {
     }
 
     /// All that can be fetched of a tenant is here.
-    pub(super) fn completed(&mut self, tenant: &str) {
+    pub(super) fn completed(&mut self, now: Millis, tenant: &str) {
         if let Some(loaded) = self.loaded.get_mut(tenant)
             && !loaded.complete
         {
             loaded.complete = true;
+            // It is not idle before anybody could use it.
+            loaded.last_use = loaded.last_use.max(now);
             self.loads += 1;
             self.changed = true;
             tracing::info!(tenant, "tenant loaded");

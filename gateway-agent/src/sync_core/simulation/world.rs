@@ -372,6 +372,11 @@ impl World {
         }
         let it = &self.agents[agent];
         if let Some(wake) = it.core.as_ref().and_then(super::super::Core::wake) {
+            if wake <= self.now + it.ahead {
+                return Err(format!(
+                    "agent {agent} wants to be woken at once, again and again"
+                ));
+            }
             let life = it.life;
             let at = wake.saturating_sub(it.ahead).max(self.now + 1);
             if it.ticks.is_none_or(|ticks| at < ticks) {
