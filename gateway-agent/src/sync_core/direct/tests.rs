@@ -1,6 +1,6 @@
 use artifact::SavedTo;
 
-use super::super::fixture::{Fixture, label, settings};
+use super::super::fixture::{self, Fixture, label, settings};
 use super::super::{Input, Output};
 use super::*;
 
@@ -9,23 +9,7 @@ fn entry(name: &str, seq: u64, body: &str) -> LabelLogEntry {
     let definition = format!(
         "<api name='{name}' context='/{name}'><resource><inSequence>{body}</inSequence></resource></api>"
     );
-    let text = serde_json::json!({
-        "name": name, "version": "1", "apiId": name, "apiDefinition": definition,
-    })
-    .to_string();
-    LabelLogEntry {
-        seq,
-        api_id: name.into(),
-        name: name.into(),
-        version: "1".into(),
-        tenant_domain: "carbon.super".into(),
-        instruction: Instruction::Publish,
-        revision: seq,
-        digest: Digest::of(text.as_bytes()),
-        time: 0,
-        artifact: Some(text),
-        published_to: Vec::new(),
-    }
+    fixture::entry(name, seq, &definition)
 }
 
 fn removal(of: &LabelLogEntry, seq: u64, published_to: &[SavedTo]) -> LabelLogEntry {
