@@ -44,12 +44,13 @@ use kit::backoff::Backoff;
 use kit::config::{Config, ConfigError, LazyTenants};
 use kit::credentials::Credentials;
 use kit::http_client::Trust;
+use synapse::mediate;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use applied::Applied;
-use data_plane::{Addresses, BackEndPolicy, BackEnds, Gateway};
+use data_plane::{Addresses, BackEndPolicy, BackEnds, Gateway, NoCredentials};
 use driver::{Driver, Retriever, no_routes};
 use file_system::Files;
 use management::Health;
@@ -146,8 +147,8 @@ impl Agent {
             progress: progress.clone(),
             patience: patience.clone(),
             trace_header: config.gateway.trace_header,
-            http_port: addresses.map_or(0, |it| it.http.port()),
-            https_port: addresses.map_or(0, |it| it.https.port()),
+            settings: Arc::new(engine_settings(config, addresses)),
+            admission: Arc::new(NoCredentials),
             started: kit::clock::now_ms(),
             messages: Arc::default(),
         };
@@ -177,9 +178,15 @@ impl Agent {
                 reconciliation: reconciliation.clone(),
                 commands: commands.clone(),
             },
+            management::Serving(listeners.is_some().then(|| Arc::clone(&routes))),
         )?;
         let management_address = management.address;
         let tls = kit::tls::server_config(&identity, None)?;
+        if listeners.is_some() && config.gateway.security.mode == "off" {
+            tracing::warn!(
+                "API keys and tokens are not checked: [gateway.security] mode is \"off\""
+            );
+        }
         let limits = &config.gateway.limits;
         let limits = data_plane::Limits {
             header_size: limits.max_header_size,
@@ -190,6 +197,12 @@ impl Agent {
         let mut serving = JoinSet::new();
         let token = shutdown.clone();
         if let Some(listeners) = listeners {
+            let measured = data_plane::measure(id.clone(), Arc::clone(&routes));
+            let until = shutdown.clone();
+            serving.spawn(async move {
+                until.run_until_cancelled(measured).await;
+                Ok(())
+            });
             serving.spawn(async move {
                 data_plane::serve(listeners, gateway, tls, limits, token)
                     .await
@@ -341,6 +354,27 @@ async fn restore(
         driver.restore(state.clone()).await?;
     }
     Ok(Writer::new(settings, opened, recorder))
+}
+
+/// What the configuration says about how requests are mediated.
+fn engine_settings(config: &Config, addresses: Option<Addresses>) -> mediate::Settings {
+    let cors = &config.apim.cors;
+    mediate::Settings {
+        http_port: addresses.map_or(0, |it| it.http.port()),
+        https_port: addresses.map_or(0, |it| it.https.port()),
+        cors: mediate::CorsSettings {
+            enable: cors.enable,
+            allow_origins: cors.allow_origins.clone(),
+            allow_methods: cors.allow_methods.clone(),
+            allow_headers: cors.allow_headers.clone(),
+            expose_headers: cors.expose_headers.clone(),
+            allow_credentials: cors.allow_credentials,
+        },
+        security: match config.gateway.security.mode.as_str() {
+            "enforce" => mediate::Security::Enforce,
+            _ => mediate::Security::Off,
+        },
+    }
 }
 
 fn core_settings(

@@ -102,6 +102,7 @@ fn rich_artifact() -> String {
 }
 
 const ENDPOINT: &str = r#""<endpoint xmlns=\"http://ws.apache.org/ns/synapse\" name=\"Gold--E\"><http uri-template=\"http://********@localhost:1/\"/></endpoint>""#;
+const STATE: &str = r#"{"children":[],"name":"Gold--E","nextRetry":null,"ready":true,"state":"ACTIVE","type":"http"}"#;
 const LOCAL_ENTRY: &str =
     r#""<localEntry xmlns=\"http://ws.apache.org/ns/synapse\" key=\"Gold--L\">text</localEntry>""#;
 const SEQUENCE: &str =
@@ -125,7 +126,9 @@ async fn answers_as_api_manager_does_but_for_its_defects() {
         definition("Gold", "/gold/1.0"),
         definition("Gold-d", "/gold"),
     );
-    let endpoints = format!(r#""Deployed Endpoints":[{ENDPOINT}],"UnDeployed Endpoints":[]"#);
+    let endpoints = format!(
+        r#""Deployed Endpoints":[{ENDPOINT}],"UnDeployed Endpoints":[],"Endpoint States":[{STATE}]"#
+    );
     let local_entries =
         format!(r#""Deployed Local Entries":[{LOCAL_ENTRY}],"Undeployed Local Entries":[]"#);
     let sequences = format!(r#""Deployed Sequences":[{SEQUENCE}],"Undeployed Sequences":[]"#);
@@ -146,7 +149,10 @@ async fn answers_as_api_manager_does_but_for_its_defects() {
     }
     for (resource, golden) in [
         ("api-artifact", format!(r#"{{"api":{api}}}"#)),
-        ("end-points", format!(r#"{{"endpoints":[{ENDPOINT}]}}"#)),
+        (
+            "end-points",
+            format!(r#"{{"endpoints":[{ENDPOINT}],"endpointStates":[{STATE}]}}"#),
+        ),
         (
             "local-entry",
             format!(r#"{{"localEntries":[{LOCAL_ENTRY}]}}"#),
@@ -468,4 +474,41 @@ async fn no_request_fails_while_an_api_is_redeployed_again_and_again() {
     for task in load {
         task.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_back_end_that_fails_is_told_with_its_state() {
+    let nodes = Nodes::start(&Ground::default(), "").await;
+    let gateway = nodes.gateway().await;
+    let artifact =
+        rich_artifact().replace("<respond/>", "<send><endpoint key=\\\"Gold--E\\\"/></send>");
+    publish(&nodes, &artifact).await;
+    // Nobody listens at its port.
+    nodes.answers(&gateway, "gold", 500, "101503").await;
+    let viewer = nodes.client_of("viewer");
+    let resource = "v2/end-points?apiName=Gold&version=1.0";
+    let (status, _, text) = ask(&viewer, &gateway, "GET", resource).await;
+    assert_eq!(status, 200);
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let state = &told["endpointStates"][0];
+    assert_eq!(state["state"], "SUSPENDED", "{text}");
+    assert!(state["nextRetry"].as_i64().unwrap() > 0, "{text}");
+    eventually("the metrics name the endpoint", || async {
+        let answer = viewer
+            .get(format!("{}/metrics", gateway.management))
+            .send()
+            .await;
+        let text = answer.unwrap().text().await.unwrap();
+        let named = text
+            .lines()
+            .find(|line| line.starts_with("lockstep_endpoint_unready{"))?;
+        let suspended = text
+            .lines()
+            .find(|line| line.starts_with("lockstep_endpoints{") && line.contains("SUSPENDED"))?;
+        (named.contains("endpoint=\"Gold--E\"")
+            && named.ends_with(" 1")
+            && suspended.ends_with(" 1"))
+        .then_some(())
+    })
+    .await;
 }

@@ -505,9 +505,10 @@ fn group_plan(kind: &str, children: usize, config: &Value) -> Arc<Plan> {
 fn group_request(plan: &Arc<Plan>, failing: &[u32], now: i64) -> (Vec<(usize, String)>, String) {
     let target = Target {
         api: 0,
-        resource: 0,
-        variables: Vec::new(),
-        query: Vec::new(),
+        resource: ResourceOutcome::Found {
+            index: 0,
+            variables: Vec::new(),
+        },
         rest_url_postfix: "",
     };
     let request = Request {
@@ -519,16 +520,15 @@ fn group_request(plan: &Arc<Plan>, failing: &[u32], now: i64) -> (Vec<(usize, St
     };
     let environment = Environment {
         now,
-        http_port: 0,
-        https_port: 0,
         message_id: String::new(),
+        settings: Arc::default(),
     };
     let (mut exchange, mut step) = Exchange::start(Arc::clone(plan), target, request, environment);
     let mut attempts = Vec::new();
     loop {
         let call = match step {
             Step::Call(call) => call,
-            Step::Read(..) => panic!("no mediator looks into a body"),
+            Step::Read(..) | Step::Ask(_) => panic!("no mediator looks into a body: {step:?}"),
             Step::Answer(answer) => {
                 let Body::Bytes(code) = answer.body else {
                     panic!("{answer:?}");

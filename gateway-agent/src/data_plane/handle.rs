@@ -9,16 +9,15 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use synapse::dispatch::{
-    RequestHead, ResourceOutcome, RouteTable, Selected, Selection, query_parameters,
-};
+use synapse::dispatch::{RequestHead, RouteTable, Selection};
 use synapse::mediate::{
-    self, Answer, BackendResponse, Body, Environment, Exchange, Fault, LogRecord, Need, Step,
-    Target,
+    self, Answer, BackendResponse, Body, Environment, Exchange, Fault, LogRecord, Need, Settings,
+    Step, Target,
 };
 use synapse::plan::LogCategory;
 use tokio::sync::watch;
 
+use super::admission::Admission;
 use super::back_end::{BackEnds, strip_hop_by_hop};
 use super::body::{self, StreamBody};
 use super::source::{ReadError, Source};
@@ -43,8 +42,9 @@ pub struct Gateway {
     pub progress: watch::Receiver<Progress>,
     pub patience: Patience,
     pub trace_header: bool,
-    pub http_port: u16,
-    pub https_port: u16,
+    /// What all exchanges share.
+    pub settings: Arc<Settings>,
+    pub admission: Arc<dyn Admission>,
     /// When the gateway started and how many messages it has had: together a message's id.
     pub started: i64,
     pub messages: Arc<AtomicU64>,
@@ -113,21 +113,20 @@ impl Gateway {
         let deployment = Arc::clone(&selected.attached.deployment);
         // The postfix is the end of the target; what is kept of it does not hold the headers.
         let postfix = target.len() - selected.rest_url_postfix.len();
-        let begin = begin_of(selected, target, &target[postfix..]);
-        let mut answer = match begin {
-            Begin::Answer(step) => made(step),
-            begin => {
-                let request = mediate::Request {
-                    method: parts.method.as_str(),
-                    target,
-                    https,
-                    headers,
-                    has_body,
-                };
-                let body = has_body.then(|| Source::new(incoming));
-                self.mediate(&deployment, begin, request, body).await
-            }
+        let to = Target {
+            api: selected.attached.api,
+            resource: selected.resource,
+            rest_url_postfix: &target[postfix..],
         };
+        let request = mediate::Request {
+            method: parts.method.as_str(),
+            target,
+            https,
+            headers,
+            has_body,
+        };
+        let body = has_body.then(|| Source::new(incoming));
+        let mut answer = self.mediate(&deployment, to, request, body).await;
         if traced {
             trace(&mut answer, &deployment);
         }
@@ -146,34 +145,18 @@ impl Gateway {
     async fn mediate(
         &self,
         deployment: &Deployment,
-        begin: Begin<'_>,
+        target: Target<'_>,
         request: mediate::Request<'_>,
         request_body: Option<Source>,
     ) -> Response<StreamBody> {
         let number = self.messages.fetch_add(1, Ordering::Relaxed);
         let environment = Environment {
             now: kit::clock::now_ms(),
-            http_port: self.http_port,
-            https_port: self.https_port,
             message_id: format!("urn:lockstep:{:x}:{number}", self.started),
+            settings: Arc::clone(&self.settings),
         };
         let plan = Arc::clone(&deployment.plan);
-        let (mut exchange, mut step) = match begin {
-            Begin::Resource(target) => Exchange::start(plan, target, request, environment),
-            Begin::Unmatched {
-                api,
-                method_not_allowed,
-                otherwise,
-            } => {
-                let started =
-                    Exchange::start_unmatched(plan, api, method_not_allowed, request, environment);
-                match started {
-                    Some(started) => started,
-                    None => return made(otherwise),
-                }
-            }
-            Begin::Answer(step) => return made(step),
-        };
+        let (mut exchange, mut step) = Exchange::start(plan, target, request, environment);
         let mut response_body: Option<Source> = None;
         loop {
             write_logs(&deployment.name, exchange.take_logs());
@@ -182,6 +165,14 @@ impl Gateway {
                 Step::Read(body, need) => {
                     let read = read(body, need, &request_body, &response_body);
                     step = exchange.read(self.back_ends.in_time(read).await);
+                    continue;
+                }
+                Step::Ask(question) => {
+                    let answer = match exchange.asked() {
+                        Some(asked) => self.admission.admit(question, asked).await,
+                        None => return empty_answer(StatusCode::INTERNAL_SERVER_ERROR),
+                    };
+                    step = exchange.answered(question, answer);
                     continue;
                 }
                 Step::Call(call) => *call,
@@ -217,65 +208,6 @@ impl Gateway {
                 }
             };
         }
-    }
-}
-
-/// How an API takes up a request.
-enum Begin<'r> {
-    Resource(Target<'r>),
-    /// No resource fits; the artifact may say what happens then.
-    Unmatched {
-        api: usize,
-        method_not_allowed: bool,
-        otherwise: Step,
-    },
-    /// What dispatch alone answers.
-    Answer(Step),
-}
-
-fn begin_of<'r>(
-    selected: Selected<'_, '_, Routed>,
-    target: &str,
-    rest_url_postfix: &'r str,
-) -> Begin<'r> {
-    let api = selected.attached.api;
-    let (resource, variables) = match selected.resource {
-        ResourceOutcome::Found { index, variables } => (index, variables),
-        ResourceOutcome::Options { allow, .. } => return Begin::Answer(mediate::options(&allow)),
-        ResourceOutcome::NotFound => {
-            return Begin::Unmatched {
-                api,
-                method_not_allowed: false,
-                otherwise: mediate::not_found(target),
-            };
-        }
-        ResourceOutcome::MethodNotAllowed => {
-            return Begin::Unmatched {
-                api,
-                method_not_allowed: true,
-                otherwise: mediate::method_not_allowed(),
-            };
-        }
-        ResourceOutcome::BadRequest => {
-            return Begin::Answer(mediate::engine_answer(
-                400,
-                "Bad Request",
-                "the request fits no resource of the API",
-            ));
-        }
-    };
-    match query_parameters(target) {
-        Err(error) => {
-            let step = mediate::engine_answer(400, "Bad Request", &error.to_string());
-            Begin::Answer(step)
-        }
-        Ok(query) => Begin::Resource(Target {
-            api,
-            resource,
-            variables,
-            query,
-            rest_url_postfix,
-        }),
     }
 }
 
@@ -353,7 +285,9 @@ fn finished(
 fn made(step: Step) -> Response<StreamBody> {
     match step {
         Step::Answer(answer) => finished(*answer, &None, &None),
-        Step::Call(_) | Step::Read(..) => empty_answer(StatusCode::INTERNAL_SERVER_ERROR),
+        Step::Call(_) | Step::Read(..) | Step::Ask(_) => {
+            empty_answer(StatusCode::INTERNAL_SERVER_ERROR)
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use synapse::endpoint::State;
+use synapse::mediate::{Security, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -33,6 +34,10 @@ struct Serving {
 
 impl Serving {
     async fn start() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    async fn with(settings: Settings) -> Self {
         let set = DeployedSet::default();
         let routes: Routes = Arc::new(ArcSwap::from_pointee(set.route_table()));
         let back_ends = BackEnds::new(
@@ -49,8 +54,8 @@ impl Serving {
             progress: watch::channel(Progress::default()).1,
             patience: Patience::new(false, 1),
             trace_header: false,
-            http_port: 0,
-            https_port: 0,
+            settings: Arc::new(settings),
+            admission: Arc::new(super::NoCredentials),
             started: 0,
             messages: Arc::default(),
         };
@@ -462,4 +467,30 @@ async fn an_artifact_answers_where_it_has_no_resource() {
     }];
     gateway.deploy(&artifact, 2);
     assert_eq!(gateway.post("").await.0, 410);
+}
+
+#[tokio::test]
+async fn what_cannot_be_checked_is_refused_where_security_is_enforced() {
+    let (address, called) = echo().await;
+    let mut secured = artifact(&format!("<http uri-template='http://{address}'/>"));
+    let definition = secured.api_definition.take().unwrap();
+    let handlers = "<handlers><handler class='org.wso2.carbon.apimgt.gateway.handlers.security.APIAuthenticationHandler'>\
+                    <property name='APISecurity' value='oauth2,api_key'/></handler></handlers></api>";
+    secured.api_definition = Some(definition.replace("</api>", handlers));
+    let mut enforcing = Serving::with(Settings {
+        security: Security::Enforce,
+        ..Settings::default()
+    })
+    .await;
+    enforcing.deploy(&secured, 1);
+    let (status, body) = enforcing.post("x").await;
+    assert_eq!(status, 500);
+    assert!(
+        body.contains("900900") && body.contains("oauth2, api_key"),
+        "{body}"
+    );
+    assert_eq!(called.load(Ordering::Relaxed), 0);
+    let mut open = Serving::start().await;
+    open.deploy(&secured, 1);
+    assert_eq!(open.post("x").await.0, 200);
 }

@@ -10,12 +10,17 @@ mod v1;
 mod v2;
 
 use crate::commands::Commands;
+use crate::driver::Routes;
 use actix_web::{App, web};
 pub(crate) use health::Health;
 use kit::access::{Access, Role};
 use kit::config::Config;
 use kit::server::{Frame, Running, StartError};
 pub(crate) use repairs::Repairs;
+
+/// The routes of the data plane; `None` where another server serves clients.
+#[derive(Clone)]
+pub(crate) struct Serving(pub(crate) Option<Routes>);
 
 /// Binds the gateway's management interface.
 pub(crate) fn serve(
@@ -24,6 +29,7 @@ pub(crate) fn serve(
     commands: Commands,
     health: Health,
     repairs: Repairs,
+    serving: Serving,
 ) -> Result<Running, StartError> {
     let listener = kit::server::bind(config.gateway_management_address()?)?;
     let max_body_size = config.management.max_body_size;
@@ -33,6 +39,7 @@ pub(crate) fn serve(
                 .app_data(web::Data::new(health.clone()))
                 .app_data(web::Data::new(commands.clone()))
                 .app_data(web::Data::new(repairs.clone()))
+                .app_data(web::Data::new(serving.clone()))
                 .route("/healthz", web::get().to(|| async { "ok\n" }))
                 .route("/readyz", web::get().to(health::get_ready))
                 .service(

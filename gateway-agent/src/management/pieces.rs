@@ -21,6 +21,8 @@ pub(super) struct Standing {
     pub deployed: Pieces,
     /// In the newest revision, and not, or not so, in the one that answers.
     pub undeployed: Pieces,
+    /// How the endpoints of the revision that answers requests stand.
+    pub states: Vec<serde_json::Value>,
 }
 
 /// # Errors
@@ -44,6 +46,7 @@ fn compare(live: Option<&Artifact>, newest: Option<&Artifact>) -> Standing {
     Standing {
         deployed: pieces(live, &nothing),
         undeployed: newest.map_or_else(Pieces::default, |newest| pieces(newest, live)),
+        states: Vec::new(),
     }
 }
 

@@ -12,10 +12,13 @@ use artifact::SUPER_TENANT;
 use kit::access::{Access, Caller, Role};
 use kit::time_limit::within;
 use serde_json::json;
+use synapse::endpoint::EndpointStatus;
 
 use super::pieces::{Standing, standing};
-use super::{health, v1, v2};
+use super::{Serving, health, v1, v2};
 use crate::commands::{Asked, Ended};
+use crate::data_plane::endpoints_of;
+use crate::kept::KeptError;
 use crate::sync_core::Shown;
 
 /// Until an answer begins: commands wait for the batch that is being deployed.
@@ -209,8 +212,30 @@ pub(super) fn asked(parameters: &Parameters, caller: &Caller) -> Result<Asked, F
 }
 
 /// What there is of an API, off the threads that answer.
-pub(super) async fn standing_of(shown: Shown) -> Result<Standing, Failure> {
-    let made = web::block(move || standing(&shown)).await;
-    made.map_err(|error| Failure::internal(error.to_string()))?
+pub(super) async fn standing_of(shown: Shown, serving: &Serving) -> Result<Standing, Failure> {
+    let serving = serving.clone();
+    let made = web::block(move || {
+        let mut standing = standing(&shown)?;
+        if let Some(routes) = &serving.0 {
+            let endpoints = endpoints_of(routes, &shown.newest.entry.api_id, kit::clock::now_ms());
+            standing.states = endpoints.iter().map(state_of).collect();
+        }
+        Ok::<_, KeptError>(standing)
+    });
+    made.await
+        .map_err(|error| Failure::internal(error.to_string()))?
         .map_err(|error| Failure::internal(error.to_string()))
+}
+
+/// How an endpoint stands: the words of the original engine; `nextRetry` is milliseconds since the
+/// epoch.
+fn state_of(endpoint: &EndpointStatus) -> serde_json::Value {
+    json!({
+        "children": endpoint.children,
+        "name": endpoint.name,
+        "nextRetry": endpoint.next_retry,
+        "ready": endpoint.ready,
+        "state": endpoint.state.as_str(),
+        "type": endpoint.kind.as_str(),
+    })
 }

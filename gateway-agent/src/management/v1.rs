@@ -5,6 +5,7 @@ use actix_web::{HttpResponse, web};
 use kit::access::Caller;
 use serde_json::json;
 
+use super::Serving;
 use super::pieces::Standing;
 use super::rest::{Failure, Parameters, asked, json_answer, json_text, standing_of};
 use crate::commands::{Commands, Redeployed};
@@ -42,41 +43,53 @@ pub(super) async fn undeploy(
 /// Every kind of piece.
 pub(super) async fn artifact(
     commands: web::Data<Commands>,
+    serving: web::Data<Serving>,
     parameters: Parameters,
     caller: Caller,
 ) -> Result<HttpResponse, Failure> {
     let kinds = [endpoints_of, local_entries_of, sequences_of, definitions_of];
-    show(&commands, &parameters, &caller, &kinds).await
+    show(&commands, &serving, &parameters, &caller, &kinds).await
 }
 
 pub(super) async fn endpoints(
     commands: web::Data<Commands>,
+    serving: web::Data<Serving>,
     parameters: Parameters,
     caller: Caller,
 ) -> Result<HttpResponse, Failure> {
-    show(&commands, &parameters, &caller, &[endpoints_of]).await
+    show(&commands, &serving, &parameters, &caller, &[endpoints_of]).await
 }
 
 pub(super) async fn local_entries(
     commands: web::Data<Commands>,
+    serving: web::Data<Serving>,
     parameters: Parameters,
     caller: Caller,
 ) -> Result<HttpResponse, Failure> {
-    show(&commands, &parameters, &caller, &[local_entries_of]).await
+    show(
+        &commands,
+        &serving,
+        &parameters,
+        &caller,
+        &[local_entries_of],
+    )
+    .await
 }
 
 pub(super) async fn sequences(
     commands: web::Data<Commands>,
+    serving: web::Data<Serving>,
     parameters: Parameters,
     caller: Caller,
 ) -> Result<HttpResponse, Failure> {
-    show(&commands, &parameters, &caller, &[sequences_of]).await
+    show(&commands, &serving, &parameters, &caller, &[sequences_of]).await
 }
 
-type Members = [(&'static str, serde_json::Value); 2];
+type Members = Vec<(&'static str, serde_json::Value)>;
 
 async fn show(
     commands: &Commands,
+    serving: &Serving,
     parameters: &Parameters,
     caller: &Caller,
     kinds: &[fn(&Standing) -> Members],
@@ -86,17 +99,18 @@ async fn show(
     let Some(shown) = commands.show(asked).await? else {
         return Ok(unknown(&name));
     };
-    let standing = standing_of(shown).await?;
+    let standing = standing_of(shown, serving).await?;
     let members: Vec<_> = kinds.iter().flat_map(|kind| kind(&standing)).collect();
     Ok(json_answer(StatusCode::OK, &json_text(&members)))
 }
 
-// The names are API Manager's, spelled as it spells them; those of definitions are Lockstep's.
+// The names are API Manager's, spelled as it spells them; those of definitions and states are Lockstep's.
 
 fn endpoints_of(standing: &Standing) -> Members {
-    [
+    vec![
         ("Deployed Endpoints", json!(standing.deployed.endpoints)),
         ("UnDeployed Endpoints", json!(standing.undeployed.endpoints)),
+        ("Endpoint States", json!(standing.states)),
     ]
 }
 
@@ -104,15 +118,16 @@ fn local_entries_of(standing: &Standing) -> Members {
     let Standing {
         deployed,
         undeployed,
+        ..
     } = standing;
-    [
+    vec![
         ("Deployed Local Entries", json!(deployed.local_entries)),
         ("Undeployed Local Entries", json!(undeployed.local_entries)),
     ]
 }
 
 fn sequences_of(standing: &Standing) -> Members {
-    [
+    vec![
         ("Deployed Sequences", json!(standing.deployed.sequences)),
         ("Undeployed Sequences", json!(standing.undeployed.sequences)),
     ]
@@ -122,8 +137,9 @@ fn definitions_of(standing: &Standing) -> Members {
     let Standing {
         deployed,
         undeployed,
+        ..
     } = standing;
-    [
+    vec![
         ("Deployed API Definitions", json!(deployed.definitions)),
         ("Undeployed API Definitions", json!(undeployed.definitions)),
     ]

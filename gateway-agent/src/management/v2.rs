@@ -6,7 +6,8 @@ use actix_web::{HttpResponse, web};
 use kit::access::Caller;
 use serde_json::json;
 
-use super::pieces::Pieces;
+use super::Serving;
+use super::pieces::Standing;
 use super::rest::{Failure, Parameters, asked, json_answer, json_text, standing_of};
 use crate::commands::{Commands, Redeployed};
 
@@ -47,46 +48,55 @@ pub(super) async fn undeploy(
 /// The definition of the API as it answers requests.
 pub(super) async fn artifact(
     commands: web::Data<Commands>,
+    serving: web::Data<Serving>,
     parameters: Parameters,
     caller: Caller,
 ) -> Result<HttpResponse, Failure> {
-    let name = |pieces: Pieces| json!(pieces.definitions.first());
-    show(&commands, &parameters, &caller, "api", name).await
+    let definition = |it: Standing| vec![("api", json!(it.deployed.definitions.first()))];
+    show(&commands, &serving, &parameters, &caller, definition).await
 }
 
 pub(super) async fn endpoints(
     commands: web::Data<Commands>,
+    serving: web::Data<Serving>,
     parameters: Parameters,
     caller: Caller,
 ) -> Result<HttpResponse, Failure> {
-    let endpoints = |pieces: Pieces| json!(pieces.endpoints);
-    show(&commands, &parameters, &caller, "endpoints", endpoints).await
+    let endpoints = |it: Standing| {
+        vec![
+            ("endpoints", json!(it.deployed.endpoints)),
+            ("endpointStates", json!(it.states)),
+        ]
+    };
+    show(&commands, &serving, &parameters, &caller, endpoints).await
 }
 
 pub(super) async fn local_entries(
     commands: web::Data<Commands>,
+    serving: web::Data<Serving>,
     parameters: Parameters,
     caller: Caller,
 ) -> Result<HttpResponse, Failure> {
-    let entries = |pieces: Pieces| json!(pieces.local_entries);
-    show(&commands, &parameters, &caller, "localEntries", entries).await
+    let entries = |it: Standing| vec![("localEntries", json!(it.deployed.local_entries))];
+    show(&commands, &serving, &parameters, &caller, entries).await
 }
 
 pub(super) async fn sequences(
     commands: web::Data<Commands>,
+    serving: web::Data<Serving>,
     parameters: Parameters,
     caller: Caller,
 ) -> Result<HttpResponse, Failure> {
-    let sequences = |pieces: Pieces| json!(pieces.sequences);
-    show(&commands, &parameters, &caller, "sequences", sequences).await
+    let sequences = |it: Standing| vec![("sequences", json!(it.deployed.sequences))];
+    show(&commands, &serving, &parameters, &caller, sequences).await
 }
 
 async fn show(
     commands: &Commands,
+    serving: &Serving,
     parameters: &Parameters,
     caller: &Caller,
-    member: &str,
-    value: impl FnOnce(Pieces) -> serde_json::Value,
+    members: impl FnOnce(Standing) -> Vec<(&'static str, serde_json::Value)>,
 ) -> Result<HttpResponse, Failure> {
     let asked = asked(parameters, caller)?;
     let name = asked.name.clone();
@@ -94,8 +104,8 @@ async fn show(
     let Some(shown) = shown.filter(|shown| shown.live.is_some()) else {
         return Err(not_deployed(&name));
     };
-    let standing = standing_of(shown).await?;
-    let text = json_text(&[(member, value(standing.deployed))]);
+    let standing = standing_of(shown, serving).await?;
+    let text = json_text(&members(standing));
     Ok(json_answer(StatusCode::OK, &text))
 }
 

@@ -94,9 +94,9 @@ fn sections(config: &Config) -> Option<Rule> {
             "must be given with deployer = \"synapse-directory\": there is no port to name it by",
         ),
         (
-            config.gateway.security.mode == "off",
+            ["off", "enforce"].contains(&config.gateway.security.mode.as_str()),
             "gateway.security.mode",
-            "only \"off\" is available in this version",
+            "must be \"off\" or \"enforce\"",
         ),
         (
             config.management.max_body_size >= 1024 * 1024,

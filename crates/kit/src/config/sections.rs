@@ -121,9 +121,21 @@ pub struct PublisherSaver {
 pub struct Apim {
     pub(crate) internal: Internal,
     pub(crate) gateway: ApimGateway,
+    pub cors: Cors,
     pub sync_runtime_artifacts: SyncRuntimeArtifacts,
     pub event_hub: EventHub,
     pub gateway_notification: GatewayNotification,
+}
+
+/// For APIs that do not say it themselves.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Cors {
+    pub enable: bool,
+    pub allow_origins: Vec<String>,
+    pub allow_methods: Vec<String>,
+    pub allow_headers: Vec<String>,
+    pub expose_headers: Vec<String>,
+    pub allow_credentials: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -346,6 +358,7 @@ pub struct Snapshot {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Security {
+    /// `off` or `enforce`.
     pub mode: String,
 }
 

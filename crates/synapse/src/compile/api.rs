@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use artifact::Severity;
 
+use super::Compiler;
 use super::place::Place;
-use super::{Compiler, EXTENSION_SUFFIXES};
 use crate::dispatch::{
     ApiRoute, MethodSet, ResourcePattern, ResourceRoute, Transports, UriTemplate, UrlMapping,
     UserAgentPattern, VersionStrategy,
@@ -80,19 +80,16 @@ impl Compiler<'_> {
             return None;
         }
         let runtime_key = route.runtime_key();
-        let mut plan = ApiPlan {
+        Some(ApiPlan {
             route: Arc::new(route),
             resources,
             key_type: match key_types {
                 (false, true) => KeyType::Sandbox,
                 _ => KeyType::Production,
             },
-            port_properties: false,
-            extension_in: Vec::new(),
-            extension_out: Vec::new(),
-        };
-        self.handlers(api, place, &runtime_key, &mut plan);
-        Some(plan)
+            fault: self.sequence_ref("fault", place),
+            handlers: self.handlers(api, place, &runtime_key),
+        })
     }
 
     fn route(&mut self, api: &Element, place: &Place<'_>) -> Option<ApiRoute> {
@@ -216,6 +213,7 @@ impl Compiler<'_> {
         let fault_sequence = self.fault_flow(resource, place, text);
         ResourcePlan {
             pattern,
+            open: MethodSet::default(),
             in_sequence: in_sequence.unwrap_or_else(|| Flow::Inline(Arc::new([]))),
             out_sequence,
             fault_sequence,
@@ -253,58 +251,6 @@ impl Compiler<'_> {
         let child = resource.child(name)?;
         let block = self.block(child, &place.child(name), text);
         Some(Flow::Inline(block))
-    }
-
-    /// The first `<handlers>`; the original engine reads no other.
-    fn handlers(
-        &mut self,
-        api: &Element,
-        place: &Place<'_>,
-        runtime_key: &str,
-        plan: &mut ApiPlan,
-    ) {
-        let Some(handlers) = api.child("handlers") else {
-            return;
-        };
-        let place = place.child("handlers");
-        for (place, handler) in place.children(handlers) {
-            let class = handler.attribute("class").unwrap_or_default();
-            match class.rsplit('.').next().unwrap_or_default() {
-                "APIMgtLatencyStatsHandler"
-                | "APIMgtUsageHandler"
-                | "APIMgtGoogleAnalyticsTrackingHandler" => self.findings.add(
-                    Severity::Ignored,
-                    &place,
-                    format!("{class}: analytics are not collected"),
-                ),
-                "SynapsePropertiesHandler" => plan.port_properties = true,
-                "APIManagerExtensionHandler" => {
-                    plan.extension_in = self.extension(runtime_key, EXTENSION_SUFFIXES[0]);
-                    plan.extension_out = self.extension(runtime_key, EXTENSION_SUFFIXES[1]);
-                }
-                "APIAuthenticationHandler" => self.findings.add(
-                    Severity::NotExecuted,
-                    &place,
-                    "APIAuthenticationHandler: keys and tokens are not checked \
-                     (gateway.security mode \"off\")",
-                ),
-                _ => self.findings.add(
-                    Severity::NotExecuted,
-                    &place,
-                    format!("handler {class} is not executed; requests pass it by"),
-                ),
-            }
-        }
-    }
-
-    /// The sequences that APIManagerExtensionHandler runs, in its order.
-    fn extension(&self, runtime_key: &str, suffix: &str) -> Vec<usize> {
-        ["WSO2AM", "WSO2AMGW"]
-            .iter()
-            .map(|prefix| format!("{prefix}--Ext{suffix}"))
-            .chain([format!("{runtime_key}{suffix}")])
-            .filter_map(|name| self.sequence_names.get(&name).copied())
-            .collect()
     }
 }
 

@@ -7,7 +7,9 @@ mod endpoint_definition;
 mod endpoints;
 mod enrich;
 mod fault;
+mod handlers;
 mod mediators;
+mod operations;
 mod payload;
 mod place;
 mod property;
@@ -21,11 +23,13 @@ use std::sync::Arc;
 use artifact::{Artifact, Content, Finding, Severity};
 
 use crate::endpoint::Identity;
-use crate::plan::{Endpoint, Plan, Secrets, Sequence};
+use crate::plan::{Endpoint, Lifecycle, Plan, Secrets, Sequence};
 use crate::xml::{Element, Limits, read};
 pub use bundle::{EXTENSION_SUFFIXES, Reference, ReferenceKind, references};
+use operations::note_open_operations;
 use place::Place;
 pub use shipped::is_shipped_sequence;
+pub(crate) use shipped::shipped_reference;
 
 /// What became of an artifact.
 #[derive(Clone, Debug)]
@@ -201,6 +205,7 @@ fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan 
                 .map(|credential| (credential.alias.clone(), credential.password.clone()))
                 .collect(),
         ),
+        lifecycle: lifecycle(artifact),
         ..Plan::default()
     };
     compiler.endpoints.resize_with(endpoints.len(), || None);
@@ -231,7 +236,12 @@ fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan 
                 let place = Place::root(member);
                 let place = place.child(&root.name);
                 let api = compiler.inside(&root, |compiler| compiler.api(&root, &place, text));
-                plan.apis.extend(api);
+                plan.apis.extend(api.map(|mut api| {
+                    if let Some(definition) = plan.local_entries.get(&artifact.api_id) {
+                        note_open_operations(&mut api, definition);
+                    }
+                    api
+                }));
             }
         }
     }
@@ -256,6 +266,17 @@ fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan 
     plan.endpoints = compiler.endpoints.into_iter().flatten().collect();
     plan.endpoints.push(Endpoint::of_the_message());
     plan
+}
+
+/// `additionalProperties.apiStatus`, by the name that the status has in API Manager's events.
+fn lifecycle(artifact: &Artifact) -> Lifecycle {
+    let properties = artifact.other.get("additionalProperties");
+    let status = properties.and_then(|properties| properties["apiStatus"].as_str());
+    match status.unwrap_or_default().to_ascii_uppercase().as_str() {
+        "BLOCKED" => Lifecycle::Blocked,
+        "PROTOTYPED" => Lifecycle::Prototyped,
+        _ => Lifecycle::Published,
+    }
 }
 
 /// A named XML member of an artifact that could be read.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use super::{Compiler, Findings, Place};
-use crate::plan::Sequence;
+use crate::plan::{Sequence, SequenceRef};
 use crate::xml::{Limits, read};
 
 /// What stands behind a shipped name.
@@ -201,6 +201,14 @@ pub(super) fn shipped_sequence(key: &str) -> Option<Shipped> {
         Some((_, Some(sequence))) => Some(Shipped::Executed(Arc::clone(sequence))),
         Some((_, None)) => Some(Shipped::NotExecuted),
         None => NOT_EXECUTED.contains(&key).then_some(Shipped::NotExecuted),
+    }
+}
+
+/// The gateway's own sequence of this name, if it executes one.
+pub(crate) fn shipped_reference(key: &str) -> Option<SequenceRef> {
+    match shipped_sequence(key)? {
+        Shipped::Executed(sequence) => Some(SequenceRef::Shipped(sequence)),
+        Shipped::NotExecuted => None,
     }
 }
 

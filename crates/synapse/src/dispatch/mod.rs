@@ -15,8 +15,8 @@ pub mod url_mapping;
 
 pub use query::{QueryError, query_parameters};
 pub use resource::{
-    DEFAULT_BINDING, MethodSet, ResourceOutcome, ResourcePattern, ResourceRoute, RouteError,
-    Transports, UserAgentPattern, choose_resource,
+    DEFAULT_BINDING, Election, MethodSet, ResourceOutcome, ResourcePattern, ResourceRoute,
+    RouteError, Transports, UserAgentPattern, choose_resource, elect_resource,
 };
 pub use table::{ApiRoute, RequestHead, RouteTable, Selected, Selection, VersionStrategy};
 pub use uri_expression::{EndpointTemplate, UriExpression, UriExpressionError};

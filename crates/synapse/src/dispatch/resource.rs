@@ -315,32 +315,131 @@ fn dispatch<'a, I>(candidates: &dyn Fn() -> I, sub_path: &str) -> Dispatched
 where
     I: Iterator<Item = (usize, &'a ResourceRoute)>,
 {
-    let mappings = candidates().filter_map(|(index, resource)| match &resource.pattern {
-        ResourcePattern::UrlMapping(mapping) => Some((index, mapping)),
-        _ => None,
-    });
-    let mut variables = Vec::new();
-    if let Some(index) = UrlMapping::choose(mappings, sub_path) {
-        return Dispatched::To { index, variables };
+    for dispatcher in DISPATCHERS {
+        match dispatcher.find(candidates(), sub_path) {
+            Dispatched::Nowhere => {}
+            found => return found,
+        }
     }
-    let mut default = None;
-    for (index, resource) in candidates() {
-        match &resource.pattern {
-            ResourcePattern::UrlMapping(_) => {}
-            ResourcePattern::Default => default = default.or(Some(index)),
-            ResourcePattern::UriTemplate(template) => {
-                match template.try_match(sub_path, &mut variables) {
-                    TemplateMatch::Yes => return Dispatched::To { index, variables },
-                    TemplateMatch::No => {}
-                    TemplateMatch::Malformed => return Dispatched::Malformed,
+    Dispatched::Nowhere
+}
+
+/// The ways to find a resource, in the order in which they are tried (`ApiUtils.getDispatchers`).
+#[derive(Clone, Copy)]
+enum Dispatcher {
+    UrlMapping,
+    UriTemplate,
+    Default,
+}
+
+const DISPATCHERS: [Dispatcher; 3] = [
+    Dispatcher::UrlMapping,
+    Dispatcher::UriTemplate,
+    Dispatcher::Default,
+];
+
+impl Dispatcher {
+    fn find<'a>(
+        self,
+        mut candidates: impl Iterator<Item = (usize, &'a ResourceRoute)>,
+        sub_path: &str,
+    ) -> Dispatched {
+        let mut variables = Vec::new();
+        let found = match self {
+            Self::UrlMapping => {
+                let mappings = candidates.filter_map(|(index, resource)| match &resource.pattern {
+                    ResourcePattern::UrlMapping(mapping) => Some((index, mapping)),
+                    _ => None,
+                });
+                UrlMapping::choose(mappings, sub_path)
+            }
+            Self::UriTemplate => {
+                for (index, resource) in candidates {
+                    let ResourcePattern::UriTemplate(template) = &resource.pattern else {
+                        continue;
+                    };
+                    match template.try_match(sub_path, &mut variables) {
+                        TemplateMatch::Yes => return Dispatched::To { index, variables },
+                        TemplateMatch::No => {}
+                        TemplateMatch::Malformed => return Dispatched::Malformed,
+                    }
+                }
+                None
+            }
+            Self::Default => candidates
+                .find(|(_, resource)| matches!(resource.pattern, ResourcePattern::Default))
+                .map(|(index, _)| index),
+        };
+        found.map_or(Dispatched::Nowhere, |index| Dispatched::To {
+            index,
+            variables,
+        })
+    }
+}
+
+/// The resource that API Manager's handlers go by: security, throttling, CORS, policies. It can be
+/// another one than the resource that mediates the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Election {
+    /// Position of the resource in its API.
+    Resource(usize),
+    /// 404: no resource has a pattern for the path.
+    NotFound,
+    /// 405: a resource has a pattern for the path, but does not list the verb.
+    MethodNotAllowed,
+    /// 400: a template variable has a malformed percent escape.
+    BadRequest,
+}
+
+/// Elects among the resources that list the verb or, for OPTIONS, the verb that
+/// Access-Control-Request-Method asks for. A pattern without `/*` goes before one with it, whatever
+/// kind it is of. Source: `CORSRequestHandler.handleRequest`.
+pub fn elect_resource(
+    resources: &[ResourceRoute],
+    method: &str,
+    requested_method: Option<&str>,
+    sub_path: &str,
+) -> Election {
+    let preflight = requested_method.filter(|_| method == "OPTIONS");
+    let acceptable = || {
+        resources.iter().enumerate().filter(|(_, resource)| {
+            resource.methods.contains(method)
+                || preflight.is_some_and(|method| resource.methods.contains(method))
+        })
+    };
+    let mut elected = None;
+    for dispatcher in DISPATCHERS {
+        match dispatcher.find(acceptable(), sub_path) {
+            Dispatched::Nowhere => {}
+            Dispatched::Malformed => return Election::BadRequest,
+            Dispatched::To { index, .. } => {
+                let pattern = resources.get(index).map(|resource| &resource.pattern);
+                let exact = match pattern {
+                    Some(ResourcePattern::UrlMapping(mapping)) => !mapping.has_catch_all(),
+                    Some(ResourcePattern::UriTemplate(template)) => {
+                        !template.as_str().contains("/*")
+                    }
+                    // Has no pattern to go by; stands in only for want of any other.
+                    Some(ResourcePattern::Default) | None => {
+                        elected = elected.or(Some(index));
+                        continue;
+                    }
+                };
+                elected = Some(index);
+                if exact {
+                    break;
                 }
             }
         }
     }
-    default.map_or(Dispatched::Nowhere, |index| Dispatched::To {
-        index,
-        variables,
-    })
+    if let Some(index) = elected {
+        return Election::Resource(index);
+    }
+    match dispatch(&|| resources.iter().enumerate(), sub_path) {
+        Dispatched::Nowhere => Election::NotFound,
+        Dispatched::Malformed => Election::BadRequest,
+        Dispatched::To { .. } => Election::MethodNotAllowed,
+    }
 }
 
 #[cfg(test)]

@@ -69,6 +69,15 @@ impl UrlMapping {
         path == wanted
     }
 
+    /// Whether `/*` stands in the pattern.
+    pub fn has_catch_all(&self) -> bool {
+        match self {
+            Self::Prefix(_) => true,
+            Self::Exact(path) => path.contains("/*"),
+            Self::Extension(_) => false,
+        }
+    }
+
     /// How many leading segments a prefix mapping shares with `sub_path`, 0 if it does not match.
     /// `/*` always counts 1, the same as a mapping with one matching segment.
     pub fn prefix_length(&self, sub_path: &str) -> usize {

@@ -27,6 +27,16 @@ pub fn engine_answer(status: u16, message: &str, description: &str) -> Step {
     }))
 }
 
+/// API Manager's JSON for credentials and quotas: code, message, description.
+pub(super) fn error_body(code: u32, message: &str, description: &str) -> Bytes {
+    let body = serde_json::json!({
+        "code": code.to_string(),
+        "message": message,
+        "description": description,
+    });
+    Bytes::from(body.to_string())
+}
+
 /// No API or no resource fits: what API Manager's `main` sequence answers.
 #[must_use]
 pub fn not_found(target: &str) -> Step {

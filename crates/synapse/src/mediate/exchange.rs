@@ -8,9 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::admission::Question;
 use super::cache::Keeping;
 use super::content::Seen;
 use super::endpoint::Sending;
+use super::handlers::Stage;
+use super::settings::Settings;
+use crate::dispatch::ResourceOutcome;
 use crate::expression::{Expression, MAX_TEXT, Scope};
 use crate::plan::{Block, LogCategory, Media, Plan, SequenceRef};
 
@@ -30,13 +34,9 @@ pub struct Request<'a> {
 pub struct Target<'a> {
     /// Index in [`Plan::apis`].
     pub api: usize,
-    /// Index of the resource in document order.
-    pub resource: usize,
-    /// Variables of the URI template, without `uri.var.`.
-    pub variables: Vec<(String, String)>,
-    /// Query parameters, decoded.
-    pub query: Vec<(String, String)>,
-    /// Path and query after the context.
+    /// What the API does with the request.
+    pub resource: ResourceOutcome,
+    /// Path and query after the context, and after the version of the url strategy.
     pub rest_url_postfix: &'a str,
 }
 
@@ -45,9 +45,8 @@ pub struct Target<'a> {
 pub struct Environment {
     /// Milliseconds since the epoch.
     pub now: i64,
-    pub http_port: u16,
-    pub https_port: u16,
     pub message_id: String,
+    pub settings: Arc<Settings>,
 }
 
 /// What to do next.
@@ -57,6 +56,9 @@ pub enum Step {
     /// A mediator looks into this body, [`Body::Request`] or [`Body::Response`]: it is to be read
     /// as far as needed and given to [`Exchange::read`].
     Read(Body, Need),
+    /// The gateway's security has to say something about [`Exchange::asked`]; what it says goes to
+    /// [`Exchange::answered`].
+    Ask(Question),
     Answer(Box<Answer>),
 }
 
@@ -203,7 +205,15 @@ pub(super) enum Handler {
 pub struct Exchange {
     pub(super) plan: Arc<Plan>,
     pub(super) api: usize,
+    /// `usize::MAX` until one is entered.
     pub(super) resource: usize,
+    /// Of dispatch, until it is acted on.
+    pub(super) outcome: Option<ResourceOutcome>,
+    /// The resource that the handlers go by, where CORSRequestHandler has elected one.
+    pub(super) elected: Option<usize>,
+    /// REST_SUB_REQUEST_PATH.
+    pub(super) sub_path: String,
+    pub(super) stage: Stage,
     pub(super) environment: Environment,
     pub(super) method: String,
     pub(super) query: Vec<(String, String)>,

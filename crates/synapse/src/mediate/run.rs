@@ -9,7 +9,8 @@ use super::answers::{engine_answer, not_executed};
 use super::content::Seen;
 use super::endpoint::After;
 use super::exchange::{BackendResponse, Body, Exchange, Fault, Frame, Handler, Message, Step};
-use crate::plan::{Flow, Mediator, Sequence, SequenceRef};
+use super::handlers::Stage;
+use crate::plan::{Block, Flow, Sequence, SequenceRef};
 
 /// Blocks inside each other at run time; a sequence that calls itself ends here.
 const MAX_FRAMES: usize = 128;
@@ -46,8 +47,10 @@ impl Exchange {
             After::RespondPath => self.respond_path(),
             After::Continue => self.run(),
             After::Sequence(sequence) => {
+                self.stage = Stage::Mediation;
                 self.in_response_path = true;
-                self.handlers.truncate(1);
+                // The gateway's `fault` and the resource's fault sequence.
+                self.handlers.truncate(2);
                 let entered = self.enter_reference(&sequence);
                 self.go_on(entered)
             }
@@ -102,34 +105,11 @@ impl Exchange {
         }
     }
 
-    /// The resource's outSequence; without one the response goes back as it is.
+    /// The handlers see the response, then the resource's outSequence.
     pub(super) fn respond_path(&mut self) -> Step {
-        let plan = Arc::clone(&self.plan);
-        self.frames.clear();
         self.in_response_path = true;
-        let found = plan
-            .apis
-            .get(self.api)
-            .and_then(|api| Some((api, api.resources.get(self.resource)?)));
-        let Some((api, resource)) = found else {
-            let answered = self.answer();
-            return self.go_on(answered);
-        };
-        // The resource handles faults of the response as it handles those of the request.
-        self.handlers.clear();
-        self.push_flow_handler(&resource.fault_sequence);
-        let out = resource.out_sequence.as_ref();
-        let entered = match out {
-            None => {
-                self.enter_block(&Arc::from([Mediator::Respond]));
-                Flowing::On
-            }
-            Some(flow) => self.enter_flow(flow),
-        };
-        for index in api.extension_out.iter().rev() {
-            self.enter_reference(&SequenceRef::Own(*index));
-        }
-        self.go_on(entered)
+        self.begin_stage(Stage::Response(0));
+        self.go_on(Flowing::On)
     }
 
     pub(super) fn enter_flow(&mut self, flow: &Flow) -> Flowing {
@@ -198,48 +178,60 @@ impl Exchange {
     /// Runs until there is something to do outside.
     fn run(&mut self) -> Step {
         loop {
-            let Some(frame) = self.frames.last_mut() else {
-                return self.acknowledge();
-            };
-            if frame.next >= frame.block.len() {
-                let left = self.handlers.len().saturating_sub(frame.handlers);
-                self.handlers.truncate(left);
-                self.frames.pop();
-                continue;
-            }
-            let block = Arc::clone(&frame.block);
-            let at = frame.next;
-            frame.next += 1;
-            self.executed += 1;
-            if self.executed > MAX_EXECUTED || self.frames.len() > MAX_FRAMES {
-                return engine_answer(
-                    500,
-                    "Internal Server Error",
-                    "the sequences of this API call each other without end",
-                );
-            }
-            let Some(mediator) = block.get(at) else {
-                continue;
-            };
-            if let Some((body, need)) = self.to_be_read(mediator) {
-                if let Some(frame) = self.frames.last_mut() {
-                    frame.next = at;
+            let flowing = match self.frames.last_mut() {
+                None => self.next_stage(),
+                Some(frame) if frame.next >= frame.block.len() => {
+                    let left = self.handlers.len().saturating_sub(frame.handlers);
+                    self.handlers.truncate(left);
+                    self.frames.pop();
+                    continue;
                 }
-                return Step::Read(body, need);
-            }
-            let mut flowing = self.mediate(mediator);
-            if let Some(reason) = self.unevaluated.take() {
-                flowing = Flowing::Failed(Fault::new(0, reason));
-            }
+                Some(frame) => {
+                    let block = Arc::clone(&frame.block);
+                    let at = frame.next;
+                    frame.next += 1;
+                    match self.run_one(&block, at) {
+                        Ok(flowing) => flowing,
+                        Err(step) => return step,
+                    }
+                }
+            };
             match flowing {
                 Flowing::On => {}
                 Flowing::Done(step) => return step,
-                Flowing::Failed(fault) => match self.handle(fault) {
-                    Some(step) => return step,
-                    None => continue,
-                },
+                Flowing::Failed(fault) => {
+                    if let Some(step) = self.handle(fault) {
+                        return step;
+                    }
+                }
             }
         }
+    }
+
+    /// The mediator of a block at a position; a step where it has to wait or never ends.
+    fn run_one(&mut self, block: &Block, at: usize) -> Result<Flowing, Step> {
+        self.executed += 1;
+        if self.executed > MAX_EXECUTED || self.frames.len() > MAX_FRAMES {
+            return Err(engine_answer(
+                500,
+                "Internal Server Error",
+                "the sequences of this API call each other without end",
+            ));
+        }
+        let Some(mediator) = block.get(at) else {
+            return Ok(Flowing::On);
+        };
+        if let Some((body, need)) = self.to_be_read(mediator) {
+            if let Some(frame) = self.frames.last_mut() {
+                frame.next = at;
+            }
+            return Err(Step::Read(body, need));
+        }
+        let flowing = self.mediate(mediator);
+        Ok(match self.unevaluated.take() {
+            Some(reason) => Flowing::Failed(Fault::new(0, reason)),
+            None => flowing,
+        })
     }
 
     /// Makes the innermost fault handler that can be entered the next thing to run.
@@ -256,6 +248,7 @@ impl Exchange {
                 self.default.insert(name.to_owned(), value);
             }
             self.frames.clear();
+            self.stage = Stage::Mediation;
             let entered = match self.handlers.pop() {
                 None => return Some(engine_answer(500, "Runtime Error", &fault.message)),
                 Some(Handler::Block(block)) => {
@@ -272,7 +265,7 @@ impl Exchange {
         }
     }
 
-    pub(super) fn enter_block(&mut self, block: &crate::plan::Block) {
+    pub(super) fn enter_block(&mut self, block: &Block) {
         if !block.is_empty() {
             self.frames.push(Frame {
                 block: Arc::clone(block),

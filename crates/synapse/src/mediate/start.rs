@@ -7,42 +7,13 @@ use std::sync::Arc;
 
 use super::answers::engine_answer;
 use super::exchange::{Body, Environment, Exchange, Message, Request, Step, Target};
+use super::handlers::Stage;
+use super::run::Flowing;
 use crate::dispatch::{ApiRoute, VersionStrategy};
-use crate::plan::{KeyType, Plan, SequenceRef};
+use crate::plan::Plan;
 
 impl Exchange {
-    /// Starts an exchange of an API that has no resource for the request, if the artifact says
-    /// what happens then: `_resource_mismatch_handler_`, or `_method_not_allowed_handler_` where
-    /// another method would have fitted (`API.process`).
-    #[must_use]
-    pub fn start_unmatched(
-        plan: Arc<Plan>,
-        api: usize,
-        method_not_allowed: bool,
-        request: Request<'_>,
-        environment: Environment,
-    ) -> Option<(Self, Step)> {
-        let name = match method_not_allowed {
-            true => "_method_not_allowed_handler_",
-            false => "_resource_mismatch_handler_",
-        };
-        let sequence = plan.sequence_names.get(name).copied()?;
-        let target = Target {
-            api,
-            resource: usize::MAX,
-            variables: Vec::new(),
-            query: Vec::new(),
-            rest_url_postfix: "",
-        };
-        let status = if method_not_allowed { "405" } else { "404" };
-        let mut exchange = Self::new(plan, target, request, environment);
-        exchange.axis2.insert("HTTP_SC".into(), status.into());
-        let entered = exchange.enter_reference(&SequenceRef::Own(sequence));
-        let step = exchange.go_on(entered);
-        Some((exchange, step))
-    }
-
-    /// Starts an exchange at a resource that dispatch has found, and runs up to the first step.
+    /// Starts an exchange with an API that takes the request, and runs up to the first step.
     #[must_use]
     pub fn start(
         plan: Arc<Plan>,
@@ -57,59 +28,20 @@ impl Exchange {
             host.and_then(|host| host.to_str().ok()).unwrap_or_default()
         );
         let method = request.method;
-        let (variables, rest_url_postfix) = (target.variables.clone(), target.rest_url_postfix);
-        let (api, resource) = (target.api, target.resource);
+        let (api, rest_url_postfix) = (target.api, target.rest_url_postfix);
         let mut exchange = Self::new(plan, target, request, environment);
         let plan = Arc::clone(&exchange.plan);
-        let Some((api, resource)) = plan
-            .apis
-            .get(api)
-            .and_then(|api| Some((api, api.resources.get(resource)?)))
-        else {
-            let step = engine_answer(500, "Internal Server Error", "no such resource in the plan");
+        let Some(api) = plan.apis.get(api) else {
+            let step = engine_answer(500, "Internal Server Error", "no such API in the plan");
             return (exchange, step);
         };
-        exchange.set_rest_properties(
-            &api.route,
-            &resource.pattern,
-            rest_url_postfix,
-            method,
-            &url_prefix,
-        );
-        for (name, value) in variables {
-            exchange.default.insert(format!("uri.var.{name}"), value);
-        }
-        for (name, value) in exchange.query.clone() {
-            exchange
-                .default
-                .insert(format!("query.param.{name}"), value);
-        }
-        let key_type = match api.key_type {
-            KeyType::Production => "PRODUCTION",
-            KeyType::Sandbox => "SANDBOX",
-        };
+        exchange.set_rest_properties(&api.route, rest_url_postfix, method, &url_prefix);
+        let key_type = api.key_type.as_str();
         exchange
             .default
             .insert("AM_KEY_TYPE".into(), key_type.into());
-        if api.port_properties {
-            let (http, https) = (
-                exchange.environment.http_port,
-                exchange.environment.https_port,
-            );
-            exchange
-                .default
-                .insert("http.nio.port".into(), http.to_string());
-            exchange
-                .default
-                .insert("https.nio.port".into(), https.to_string());
-        }
-        exchange.push_flow_handler(&resource.fault_sequence);
-        // The stack runs what is pushed last first.
-        let entered = exchange.enter_flow(&resource.in_sequence);
-        for index in api.extension_in.iter().rev() {
-            exchange.enter_reference(&SequenceRef::Own(*index));
-        }
-        let step = exchange.go_on(entered);
+        exchange.begin_stage(Stage::Request(0));
+        let step = exchange.go_on(Flowing::On);
         (exchange, step)
     }
 
@@ -122,7 +54,15 @@ impl Exchange {
         Self {
             plan,
             api: target.api,
-            resource: target.resource,
+            resource: usize::MAX,
+            outcome: Some(target.resource),
+            elected: None,
+            sub_path: match target.rest_url_postfix {
+                "" => "/",
+                postfix => postfix,
+            }
+            .to_owned(),
+            stage: Stage::Mediation,
             environment,
             method: request.method.to_owned(),
             has_body: request.has_body,
@@ -142,7 +82,7 @@ impl Exchange {
                 to: Some(request.target.to_owned()),
                 ..Message::default()
             },
-            query: target.query,
+            query: Vec::new(),
             default: HashMap::new(),
             axis2: HashMap::new(),
             operation: HashMap::new(),
@@ -162,7 +102,6 @@ impl Exchange {
     fn set_rest_properties(
         &mut self,
         route: &ApiRoute,
-        pattern: &str,
         rest_url_postfix: &str,
         method: &str,
         url_prefix: &str,
@@ -181,19 +120,11 @@ impl Exchange {
             ("REST_API_CONTEXT", context),
             ("REST_METHOD", method),
             ("REST_URL_PREFIX", url_prefix),
-            ("API_ELECTED_RESOURCE", pattern),
             (
                 "REST_FULL_REQUEST_PATH",
                 self.message.to.clone().unwrap_or_default().as_str(),
             ),
-            (
-                "REST_SUB_REQUEST_PATH",
-                if rest_url_postfix.is_empty() {
-                    "/"
-                } else {
-                    rest_url_postfix
-                },
-            ),
+            ("REST_SUB_REQUEST_PATH", self.sub_path.as_str()),
         ] {
             self.default.insert(name.to_owned(), value.to_owned());
         }

@@ -1,17 +1,19 @@
 //! The executable plan of one artifact: immutable, without XML.
 
 mod endpoint;
+mod handler;
 mod rewrite;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::cache::Kept;
-use crate::dispatch::ApiRoute;
+use crate::dispatch::{ApiRoute, MethodSet};
 use crate::expression::{Expression, Scope};
 use crate::pattern::Pattern;
 
 pub(crate) use endpoint::{Address, Endpoint, EndpointKind, EndpointRef, Group, Leaf, Timeout};
+pub(crate) use handler::{Authentication, Cors, Handler, Lifecycle};
 pub(crate) use rewrite::{
     Change, Check, CheckSource, Fragment, Rewrite, RewriteAction, RewriteRule,
 };
@@ -38,6 +40,7 @@ pub struct Plan {
     pub(crate) local_entries: HashMap<String, String>,
     /// Secrets by alias, for `wso2:vault-lookup`.
     pub(crate) credentials: Secrets,
+    pub(crate) lifecycle: Lifecycle,
 }
 
 /// Secrets by alias; their values are never shown.
@@ -55,28 +58,39 @@ pub struct ApiPlan {
     pub route: Arc<ApiRoute>,
     pub(crate) resources: Vec<ResourcePlan>,
     pub(crate) key_type: KeyType,
-    /// SynapsePropertiesHandler: the gateway's ports as properties.
-    pub(crate) port_properties: bool,
-    /// APIManagerExtensionHandler: sequences around those of the resource.
-    pub(crate) extension_in: Vec<usize>,
-    pub(crate) extension_out: Vec<usize>,
+    /// In the order of the document; each sees the request, then the response.
+    pub(crate) handlers: Vec<Handler>,
+    /// The gateway's `fault`, which handles what no resource's fault sequence does.
+    pub(crate) fault: SequenceRef,
 }
 
 #[derive(Debug)]
 pub(crate) struct ResourcePlan {
     /// The pattern as written, for REST properties.
     pub(crate) pattern: String,
+    /// The methods that want no credentials.
+    pub(crate) open: MethodSet,
     pub(crate) in_sequence: Flow,
     /// `None`: the response goes back as it is.
     pub(crate) out_sequence: Option<Flow>,
     pub(crate) fault_sequence: Flow,
 }
 
-/// Which key type requests have while API keys are not checked.
+/// AM_KEY_TYPE: which back ends a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeyType {
+pub enum KeyType {
     Production,
     Sandbox,
+}
+
+impl KeyType {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Production => "PRODUCTION",
+            Self::Sandbox => "SANDBOX",
+        }
+    }
 }
 
 /// A sequence by place: written inline, or referred to.

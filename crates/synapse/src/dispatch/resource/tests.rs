@@ -153,3 +153,86 @@ proptest! {
         let _ = UserAgentPattern::parse(&text);
     }
 }
+
+fn elect(resources: &[ResourceRoute], method: &str, asked: Option<&str>, path: &str) -> Election {
+    elect_resource(resources, method, asked, path)
+}
+
+#[test]
+fn a_pattern_without_a_catch_all_is_elected_whatever_its_kind() {
+    let resources = [mapping("GET", "/*"), template("GET POST", "/order/{id}")];
+    // Synapse itself takes the url-mapping.
+    assert_eq!(choose(&resources, &head("GET"), "/order/1"), found(0));
+    assert_eq!(
+        elect(&resources, "GET", None, "/order/1"),
+        Election::Resource(1)
+    );
+    assert_eq!(elect(&resources, "GET", None, "/x"), Election::Resource(0));
+    let siblings = [
+        mapping("POST", "/payee/personal"),
+        template("GET", "/payee/{id}"),
+    ];
+    assert_eq!(
+        elect(&siblings, "POST", None, "/payee/personal"),
+        Election::Resource(0)
+    );
+    assert_eq!(
+        elect(&siblings, "GET", None, "/payee/personal"),
+        Election::Resource(1)
+    );
+}
+
+#[test]
+fn a_preflight_elects_by_the_verb_that_it_asks_for() {
+    let resources = [
+        mapping("GET", "/a"),
+        mapping("POST", "/a"),
+        mapping("OPTIONS", "/own"),
+    ];
+    assert_eq!(
+        elect(&resources, "OPTIONS", Some("POST"), "/a"),
+        Election::Resource(1)
+    );
+    assert_eq!(
+        elect(&resources, "OPTIONS", Some("GET"), "/own"),
+        Election::Resource(2)
+    );
+    assert_eq!(
+        elect(&resources, "OPTIONS", Some("PUT"), "/a"),
+        Election::MethodNotAllowed
+    );
+    assert_eq!(
+        elect(&resources, "OPTIONS", None, "/a"),
+        Election::MethodNotAllowed
+    );
+    // The asked verb counts for a preflight only.
+    assert_eq!(
+        elect(&resources, "PUT", Some("GET"), "/a"),
+        Election::MethodNotAllowed
+    );
+    assert_eq!(elect(&resources, "GET", None, "/none"), Election::NotFound);
+}
+
+#[test]
+fn who_lists_no_verb_is_not_elected() {
+    let resources = [mapping("", "/*")];
+    assert_eq!(
+        elect(&resources, "GET", None, "/a"),
+        Election::MethodNotAllowed
+    );
+    assert_eq!(
+        elect(&[ResourceRoute::default()], "GET", None, "/a"),
+        Election::MethodNotAllowed
+    );
+    let with_default = [
+        ResourceRoute {
+            methods: MethodSet::parse("GET").unwrap(),
+            ..ResourceRoute::default()
+        },
+        mapping("GET", "/*"),
+    ];
+    assert_eq!(
+        elect(&with_default, "GET", None, "/a"),
+        Election::Resource(1)
+    );
+}

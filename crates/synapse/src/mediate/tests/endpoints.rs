@@ -28,9 +28,7 @@ fn plan(endpoints: &[(&str, &str)]) -> Arc<Plan> {
 fn begin(plan: &Arc<Plan>, cookie: Option<&'static str>, now: i64) -> (Exchange, Step) {
     let target = Target {
         api: 0,
-        resource: 0,
-        variables: vec![("id".into(), "B".into())],
-        query: Vec::new(),
+        resource: found(vec![("id".into(), "B".into())]),
         rest_url_postfix: "",
     };
     let mut headers = HeaderMap::new();
@@ -46,9 +44,8 @@ fn begin(plan: &Arc<Plan>, cookie: Option<&'static str>, now: i64) -> (Exchange,
     };
     let environment = Environment {
         now,
-        http_port: 0,
-        https_port: 0,
         message_id: String::new(),
+        settings: Arc::default(),
     };
     Exchange::start(Arc::clone(plan), target, request, environment)
 }

@@ -32,9 +32,7 @@ fn run_with(
     headers.insert("content-type", HeaderValue::from_str(content_type).unwrap());
     let target = Target {
         api: 0,
-        resource: 0,
-        variables: vec![("id".into(), "7".into())],
-        query: Vec::new(),
+        resource: found(vec![("id".into(), "7".into())]),
         rest_url_postfix: "/o/7",
     };
     let request = Request {
@@ -46,9 +44,8 @@ fn run_with(
     };
     let environment = Environment {
         now: 5,
-        http_port: 0,
-        https_port: 0,
         message_id: "m".into(),
+        settings: Arc::default(),
     };
     let (mut exchange, mut step) = Exchange::start(plan, target, request, environment);
     while let Step::Read(Body::Request, Need::Whole) = step {
@@ -380,9 +377,7 @@ fn kept_responses_answer_until_they_end() {
     let begin = |now| {
         let target = Target {
             api: 0,
-            resource: 0,
-            variables: Vec::new(),
-            query: Vec::new(),
+            resource: found(Vec::new()),
             rest_url_postfix: "",
         };
         let request = Request {
@@ -394,9 +389,8 @@ fn kept_responses_answer_until_they_end() {
         };
         let environment = Environment {
             now,
-            http_port: 0,
-            https_port: 0,
             message_id: String::new(),
+            settings: Arc::default(),
         };
         Exchange::start(std::sync::Arc::clone(&plan), target, request, environment)
     };
@@ -496,7 +490,12 @@ fn an_api_may_say_what_happens_without_a_resource() {
             .into(),
     }];
     let plan = compile(&artifact, &Limits::default()).plan.unwrap();
-    let unmatched = |method_not_allowed| {
+    let unmatched = |resource| {
+        let target = Target {
+            api: 0,
+            resource,
+            rest_url_postfix: "/none",
+        };
         let request = Request {
             method: "GET",
             target: "/a/1/none",
@@ -506,20 +505,15 @@ fn an_api_may_say_what_happens_without_a_resource() {
         };
         let environment = Environment {
             now: 0,
-            http_port: 0,
-            https_port: 0,
             message_id: String::new(),
+            settings: Arc::default(),
         };
-        Exchange::start_unmatched(
-            std::sync::Arc::clone(&plan),
-            0,
-            method_not_allowed,
-            request,
-            environment,
-        )
+        let (_, step) = Exchange::start(Arc::clone(&plan), target, request, environment);
+        let (status, _, text) = answer(step);
+        (status, text)
     };
-    let (_, step) = unmatched(false).unwrap();
-    let (status, _, text) = answer(step);
-    assert_eq!((status, text.as_str()), (404, "none"));
-    assert!(unmatched(true).is_none());
+    assert_eq!(unmatched(ResourceOutcome::NotFound), (404, "none".into()));
+    let (status, text) = unmatched(ResourceOutcome::MethodNotAllowed);
+    assert_eq!(status, 405);
+    assert!(text.contains("Method not allowed"), "{text}");
 }

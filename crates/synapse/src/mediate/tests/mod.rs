@@ -1,13 +1,17 @@
 //! Plans run on exchanges, without any I/O.
 
 mod endpoints;
+mod handlers;
 mod mediators;
+
+use std::sync::Arc;
 
 use artifact::{Artifact, Content, Severity};
 use http::{HeaderMap, HeaderValue};
 
 use super::*;
 use crate::compile;
+use crate::dispatch::ResourceOutcome;
 use crate::xml::Limits;
 
 fn artifact(resource: &str) -> Artifact {
@@ -30,6 +34,14 @@ fn artifact(resource: &str) -> Artifact {
     }
 }
 
+/// Dispatch has found the first resource.
+fn found(variables: Vec<(String, String)>) -> ResourceOutcome {
+    ResourceOutcome::Found {
+        index: 0,
+        variables,
+    }
+}
+
 fn start(artifact: &Artifact, body: bool) -> (Exchange, Step) {
     let compilation = compile(artifact, &Limits::default());
     let plan = compilation
@@ -40,9 +52,7 @@ fn start(artifact: &Artifact, body: bool) -> (Exchange, Step) {
     headers.insert("authorization", HeaderValue::from_static("Bearer t"));
     let target = Target {
         api: 0,
-        resource: 0,
-        variables: vec![("id".into(), "7".into())],
-        query: vec![("q".into(), "z".into())],
+        resource: found(vec![("id".into(), "7".into())]),
         rest_url_postfix: "/o/7?q=z",
     };
     let request = Request {
@@ -54,9 +64,8 @@ fn start(artifact: &Artifact, body: bool) -> (Exchange, Step) {
     };
     let environment = Environment {
         now: 5,
-        http_port: 8280,
-        https_port: 8243,
         message_id: "m".into(),
+        settings: Arc::default(),
     };
     Exchange::start(plan, target, request, environment)
 }

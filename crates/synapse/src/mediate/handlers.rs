@@ -1,0 +1,236 @@
+//! The handlers of an API, one after the other: before the resource is entered and, in the same
+//! order, before the response goes through its outSequence. Source: API.process.
+
+use std::sync::Arc;
+
+use super::answers::{engine_answer, method_not_allowed, not_executed, not_found, options};
+use super::exchange::Exchange;
+use super::run::Flowing;
+use super::settings::Security;
+use crate::compile::shipped_reference;
+use crate::dispatch::{ResourceOutcome, query_parameters};
+use crate::plan::{Flow, Handler, Lifecycle, Mediator, SequenceRef};
+
+/// What comes when nothing is left to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The handler of this position sees the request, then the resource.
+    Request(usize),
+    /// Nothing.
+    Mediation,
+    /// The handler of this position sees the response, then the outSequence.
+    Response(usize),
+}
+
+impl Exchange {
+    /// Goes on with the next handler or with the resource.
+    pub(super) fn next_stage(&mut self) -> Flowing {
+        let plan = Arc::clone(&self.plan);
+        let Some(api) = plan.apis.get(self.api) else {
+            return Flowing::Done(self.acknowledge());
+        };
+        match self.stage {
+            Stage::Mediation => Flowing::Done(self.acknowledge()),
+            Stage::Request(at) => match api.handlers.get(at) {
+                Some(handler) => {
+                    self.stage = Stage::Request(at + 1);
+                    self.handle_request(handler)
+                }
+                None => {
+                    self.stage = Stage::Mediation;
+                    self.enter_resource()
+                }
+            },
+            Stage::Response(at) => match api.handlers.get(at) {
+                Some(handler) => {
+                    self.stage = Stage::Response(at + 1);
+                    self.handle_response(handler)
+                }
+                None => {
+                    self.stage = Stage::Mediation;
+                    self.enter_out_sequence()
+                }
+            },
+        }
+    }
+
+    fn handle_request(&mut self, handler: &Handler) -> Flowing {
+        match handler {
+            Handler::Cors(cors) => self.elect(cors),
+            Handler::Status => self.check_status(),
+            Handler::Authentication(_) => self.authenticate(),
+            Handler::Quota => self.throttle(),
+            Handler::Extension { incoming, .. } => self.enter_all(incoming),
+            Handler::Ports => {
+                let settings = &self.environment.settings;
+                let (http, https) = (settings.http_port, settings.https_port);
+                self.default
+                    .insert("http.nio.port".into(), http.to_string());
+                self.default
+                    .insert("https.nio.port".into(), https.to_string());
+                Flowing::On
+            }
+            Handler::Unknown(element) => match self.environment.settings.security {
+                Security::Off => Flowing::On,
+                Security::Enforce => Flowing::Done(not_executed(element)),
+            },
+        }
+    }
+
+    fn handle_response(&mut self, handler: &Handler) -> Flowing {
+        match handler {
+            Handler::Cors(cors) => self.add_cors_headers(cors),
+            Handler::Extension { outgoing, .. } => self.enter_all(outgoing),
+            _ => Flowing::On,
+        }
+    }
+
+    /// APIStatusHandler: a blocked API answers nothing else.
+    fn check_status(&mut self) -> Flowing {
+        let lifecycle = self.plan.lifecycle;
+        self.default
+            .insert("API_STATUS".into(), lifecycle.as_str().into());
+        match lifecycle {
+            Lifecycle::Published => Flowing::On,
+            Lifecycle::Prototyped => {
+                self.default
+                    .insert("AM_KEY_TYPE".into(), "PRODUCTION".into());
+                Flowing::On
+            }
+            Lifecycle::Blocked => self.answer_after("_api_blocked_sequence_"),
+        }
+    }
+
+    /// The sequences, first one first.
+    fn enter_all(&mut self, sequences: &[usize]) -> Flowing {
+        for index in sequences.iter().rev() {
+            self.enter_reference(&SequenceRef::Own(*index));
+        }
+        Flowing::On
+    }
+
+    /// The resource that dispatch has found, or what the engine answers without one.
+    fn enter_resource(&mut self) -> Flowing {
+        let plan = Arc::clone(&self.plan);
+        let Some(outcome) = self.outcome.take() else {
+            return Flowing::Done(self.acknowledge());
+        };
+        let target = self.message.to.clone().unwrap_or_default();
+        let (index, variables) = match outcome {
+            ResourceOutcome::Found { index, variables } => (index, variables),
+            ResourceOutcome::Options { allow, .. } => return Flowing::Done(options(&allow)),
+            ResourceOutcome::NotFound => {
+                return self
+                    .mismatched("_resource_mismatch_handler_", 404)
+                    .unwrap_or_else(|| Flowing::Done(not_found(&target)));
+            }
+            ResourceOutcome::MethodNotAllowed => {
+                return self
+                    .mismatched("_method_not_allowed_handler_", 405)
+                    .unwrap_or_else(|| Flowing::Done(method_not_allowed()));
+            }
+            ResourceOutcome::BadRequest => {
+                let reason = "the request fits no resource of the API";
+                return Flowing::Done(engine_answer(400, "Bad Request", reason));
+            }
+        };
+        match query_parameters(&target) {
+            Ok(query) => self.query = query,
+            Err(error) => {
+                let reason = error.to_string();
+                return Flowing::Done(engine_answer(400, "Bad Request", &reason));
+            }
+        }
+        let resource = plan
+            .apis
+            .get(self.api)
+            .and_then(|api| api.resources.get(index));
+        let Some(resource) = resource else {
+            return Flowing::Done(self.acknowledge());
+        };
+        self.resource = index;
+        if self.elected.is_none() {
+            let pattern = resource.pattern.clone();
+            self.default.insert("API_ELECTED_RESOURCE".into(), pattern);
+        }
+        for (name, value) in variables {
+            self.default.insert(format!("uri.var.{name}"), value);
+        }
+        for (name, value) in &self.query {
+            self.default
+                .insert(format!("query.param.{name}"), value.clone());
+        }
+        self.push_flow_handler(&resource.fault_sequence);
+        self.enter_flow(&resource.in_sequence)
+    }
+
+    /// The artifact's own sequence for requests without a resource, if it has one (`API.process`).
+    fn mismatched(&mut self, sequence: &str, status: u16) -> Option<Flowing> {
+        let index = self.plan.sequence_names.get(sequence).copied()?;
+        self.axis2.insert("HTTP_SC".into(), status.to_string());
+        Some(self.enter_reference(&SequenceRef::Own(index)))
+    }
+
+    /// The outSequence of the resource; without one the response goes back as it is.
+    fn enter_out_sequence(&mut self) -> Flowing {
+        let plan = Arc::clone(&self.plan);
+        let resource = plan
+            .apis
+            .get(self.api)
+            .and_then(|api| api.resources.get(self.resource));
+        let Some(resource) = resource else {
+            self.enter_answer();
+            return Flowing::On;
+        };
+        // The resource handles faults of the response as it handles those of the request.
+        self.push_flow_handler(&resource.fault_sequence);
+        match &resource.out_sequence {
+            None => {
+                self.enter_answer();
+                Flowing::On
+            }
+            Some(flow) => self.enter_flow(flow),
+        }
+    }
+
+    /// The resource that security, quotas and policies go by.
+    pub(super) fn elected(&self) -> Option<usize> {
+        self.elected.or(match &self.outcome {
+            Some(ResourceOutcome::Found { index, .. }) => Some(*index),
+            _ => None,
+        })
+    }
+
+    /// Runs a sequence that the artifact may replace; the client then gets what the message is.
+    pub(super) fn answer_after(&mut self, sequence: &str) -> Flowing {
+        let own = self.plan.sequence_names.get(sequence).copied();
+        let own = own.map(SequenceRef::Own);
+        self.enter_answer();
+        match own.or_else(|| shipped_reference(sequence)) {
+            Some(reference) => self.enter_reference(&reference),
+            None => Flowing::On,
+        }
+    }
+
+    pub(super) fn answer_after_reference(&mut self, reference: &SequenceRef) -> Flowing {
+        self.enter_answer();
+        self.enter_reference(reference)
+    }
+
+    /// What is entered next runs first; then the client gets the message. No handler sees it.
+    pub(super) fn enter_answer(&mut self) {
+        self.stage = Stage::Mediation;
+        self.enter_block(&Arc::from([Mediator::Respond]));
+    }
+
+    /// Begins with the handlers, with the gateway's `fault` under all fault handlers.
+    pub(super) fn begin_stage(&mut self, stage: Stage) {
+        let plan = Arc::clone(&self.plan);
+        self.frames.clear();
+        self.handlers.clear();
+        if let Some(api) = plan.apis.get(self.api) {
+            self.push_flow_handler(&Flow::Reference(api.fault.clone()));
+        }
+        self.stage = stage;
+    }
+}
