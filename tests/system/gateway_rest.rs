@@ -484,7 +484,7 @@ async fn a_back_end_that_fails_is_told_with_its_state() {
         rich_artifact().replace("<respond/>", "<send><endpoint key=\\\"Gold--E\\\"/></send>");
     publish(&nodes, &artifact).await;
     // Nobody listens at its port.
-    nodes.answers(&gateway, "gold", 500, "101503").await;
+    nodes.answers(&gateway, "gold", 500, "").await;
     let viewer = nodes.client_of("viewer");
     let resource = "v2/end-points?apiName=Gold&version=1.0";
     let (status, _, text) = ask(&viewer, &gateway, "GET", resource).await;
