@@ -2,8 +2,13 @@
 //! project and, in turns with it in the same run, a floor that does only what cannot be left out.
 
 mod data;
+mod dataplane;
 mod machine;
+mod ours;
+mod peers;
+mod process;
 mod report;
+mod rounds;
 mod samples;
 mod storing;
 mod storming;
@@ -29,6 +34,8 @@ enum Scenario {
     Store(storing::Arguments),
     /// Many gateways that pull everything at once, beside nginx with the same bytes in a file.
     Storm(storming::Arguments),
+    /// Requests through a gateway, beside nginx, Envoy and the back end itself.
+    Dataplane(dataplane::Arguments),
 }
 
 /// What every scenario is asked.
@@ -45,9 +52,12 @@ struct Options {
 /// Success when everything was measured, whether the aims were met or not.
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    kit::tls::install_provider();
+    kit::process::allow_many_files();
     let options = match &arguments.scenario {
         Scenario::Store(store) => store.options.clone(),
         Scenario::Storm(storm) => storm.options.clone(),
+        Scenario::Dataplane(dataplane) => dataplane.options.clone(),
     };
     let runtime = tokio::runtime::Runtime::new().context("the runtime does not start")?;
     let report = runtime.block_on(async {
@@ -56,6 +66,7 @@ fn main() -> anyhow::Result<ExitCode> {
             match arguments.scenario {
                 Scenario::Store(store) => storing::run(&store).await,
                 Scenario::Storm(storm) => storming::run(&storm).await,
+                Scenario::Dataplane(dataplane) => dataplane::run(&dataplane).await,
             }
         });
         measured.await.context("the scenario was cut off")?

@@ -29,18 +29,33 @@ pub struct Missing {
     pub reason: String,
 }
 
-/// One figure, with its floor where there is one.
+/// One figure, with the floor or the peers where there are some.
 #[derive(Debug, Serialize)]
 pub struct Measured {
     pub what: String,
     pub on: String,
     pub unit: Unit,
     pub figures: Figures,
-    pub floor: Option<Figures>,
-    /// Of the medians: measured to floor.
-    pub ratio: Option<f64>,
-    pub aim: Option<Aim>,
-    pub met: Option<bool>,
+    /// What the median itself should be.
+    pub aim: Option<Judged>,
+    pub beside: Vec<Beside>,
+}
+
+/// The same figure of a floor or a peer.
+#[derive(Debug, Serialize)]
+pub struct Beside {
+    pub name: String,
+    pub figures: Figures,
+    /// Of the medians: measured to this one.
+    pub ratio: f64,
+    pub aim: Option<Judged>,
+}
+
+/// An aim, and whether it was met.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Judged {
+    pub aim: Aim,
+    pub met: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -50,10 +65,13 @@ pub enum Unit {
     PerSecond,
     MebibytesPerSecond,
     Mebibytes,
+    Kibibytes,
+    Microseconds,
+    Nanoseconds,
     Count,
 }
 
-/// What the ratio should be.
+/// What a ratio or a median should be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Aim {
@@ -76,6 +94,15 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Names a server that takes part, once.
+    pub fn server(&mut self, version: String) {
+        if !self.servers.contains(&version) {
+            self.servers.push(version);
+        }
+    }
+}
+
 impl Measured {
     #[must_use]
     pub fn alone(what: impl Into<String>, on: &str, unit: Unit, samples: &Samples) -> Self {
@@ -84,71 +111,107 @@ impl Measured {
             on: on.to_owned(),
             unit,
             figures: samples.figures(),
-            floor: None,
-            ratio: None,
             aim: None,
-            met: None,
+            beside: Vec::new(),
         }
     }
 
+    /// Beside its floor.
     #[must_use]
     pub fn beside(self, floor: &Samples) -> Self {
-        let floor = floor.figures();
-        Self {
-            ratio: Some(self.figures.median / floor.median),
-            floor: Some(floor),
-            ..self
-        }
+        self.beside_peer("floor", floor)
     }
 
+    /// Beside a peer, which may be one of several.
     #[must_use]
-    pub fn with_aim(self, aim: Aim) -> Self {
-        Self {
-            met: self.ratio.map(|ratio| aim.is_met(ratio)),
-            aim: Some(aim),
-            ..self
-        }
+    pub fn beside_peer(mut self, name: &str, samples: &Samples) -> Self {
+        let figures = samples.figures();
+        self.beside.push(Beside {
+            name: name.to_owned(),
+            ratio: self.figures.median / figures.median,
+            figures,
+            aim: None,
+        });
+        self
     }
 
-    fn cells(&self) -> [String; 9] {
-        let number = |value: f64| self.unit.number(value);
-        let spread = |figures: &Figures| {
-            let (least, most) = figures.spread();
-            format!("{} … {}", number(least), number(most))
-        };
-        let p99 = |figures: &Figures| figures.p99.map_or("–".into(), number);
-        let floor = self.floor.as_ref();
-        let aim = match (self.aim, self.met) {
-            (Some(aim), Some(true)) => format!("{aim}: met"),
-            (Some(aim), _) => format!("{aim}: **missed**"),
-            (None, _) => "–".into(),
-        };
-        let mut p99 = p99(&self.figures);
-        if let Some(floor) = floor.and_then(|floor| floor.p99) {
-            p99 = format!("{p99} ({} beside)", number(floor));
+    /// An aim of the ratio to what was named last, if that is there.
+    #[must_use]
+    pub fn with_aim(mut self, aim: Aim) -> Self {
+        if let Some(beside) = self.beside.last_mut() {
+            beside.aim = Some(aim.judge(beside.ratio));
         }
-        [
+        self
+    }
+
+    /// An aim of the median itself.
+    #[must_use]
+    pub fn with_own_aim(mut self, aim: Aim) -> Self {
+        self.aim = Some(aim.judge(self.figures.median));
+        self
+    }
+
+    /// A line of the table for what was measured, with the first that it stands beside, and one for each of the
+    /// others.
+    fn rows(&self) -> Vec<[String; 9]> {
+        let own = [
             self.what.clone(),
             self.on.clone(),
             self.unit.to_string(),
-            number(self.figures.median),
-            p99,
-            spread(&self.figures),
-            floor.map_or("–".into(), |floor| {
-                format!("{} ({})", number(floor.median), spread(floor))
-            }),
-            self.ratio.map_or("–".into(), |ratio| format!("{ratio:.2}")),
-            aim,
-        ]
+            self.unit.number(self.figures.median),
+            self.unit.p99(&self.figures),
+            self.unit.spread(&self.figures),
+        ];
+        let judged = |aim: Option<Judged>| aim.map_or("–".into(), |aim| aim.to_string());
+        let Some((first, others)) = self.beside.split_first() else {
+            let [what, on, unit, median, p99, rounds] = own;
+            let none = || String::from("–");
+            return vec![[
+                what,
+                on,
+                unit,
+                median,
+                p99,
+                rounds,
+                none(),
+                none(),
+                judged(self.aim),
+            ]];
+        };
+        let row = |own: [String; 6], beside: &Beside| {
+            let [what, on, unit, median, mut p99, rounds] = own;
+            if beside.figures.p99.is_some() {
+                p99 = format!("{p99} ({} beside)", self.unit.p99(&beside.figures));
+            }
+            let figures = &beside.figures;
+            let (theirs, spread) = (self.unit.number(figures.median), self.unit.spread(figures));
+            let peer = format!("{}: {theirs} ({spread})", beside.name);
+            let ratio = format!("{:.2}", beside.ratio);
+            [
+                what,
+                on,
+                unit,
+                median,
+                p99,
+                rounds,
+                peer,
+                ratio,
+                judged(beside.aim),
+            ]
+        };
+        let mut rows = vec![row(own, first)];
+        rows.extend(others.iter().map(|beside| row(Default::default(), beside)));
+        rows
     }
 }
 
 impl Aim {
-    fn is_met(self, ratio: f64) -> bool {
-        match self {
-            Self::Under(limit) => ratio < limit,
-            Self::AtLeast(limit) => ratio >= limit,
-        }
+    fn judge(self, value: f64) -> Judged {
+        let met = match self {
+            Self::Under(limit) => value < limit,
+            Self::AtLeast(limit) => value >= limit,
+        };
+        Judged { aim: self, met }
     }
 }
 
@@ -161,14 +224,33 @@ impl fmt::Display for Aim {
     }
 }
 
+impl fmt::Display for Judged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let result = if self.met { "met" } else { "**missed**" };
+        write!(f, "{}: {result}", self.aim)
+    }
+}
+
 impl Unit {
     fn number(self, value: f64) -> String {
         match self {
             Self::Milliseconds => format!("{value:.2}"),
-            Self::PerSecond | Self::MebibytesPerSecond | Self::Mebibytes | Self::Count => {
-                format!("{value:.0}")
-            }
+            Self::Microseconds | Self::Kibibytes => format!("{value:.1}"),
+            Self::PerSecond
+            | Self::MebibytesPerSecond
+            | Self::Mebibytes
+            | Self::Nanoseconds
+            | Self::Count => format!("{value:.0}"),
         }
+    }
+
+    fn p99(self, figures: &Figures) -> String {
+        figures.p99.map_or("–".into(), |p99| self.number(p99))
+    }
+
+    fn spread(self, figures: &Figures) -> String {
+        let (least, most) = figures.spread();
+        format!("{} … {}", self.number(least), self.number(most))
     }
 }
 
@@ -179,6 +261,9 @@ impl fmt::Display for Unit {
             Self::PerSecond => "1/s",
             Self::MebibytesPerSecond => "MiB/s",
             Self::Mebibytes => "MiB",
+            Self::Kibibytes => "KiB",
+            Self::Microseconds => "µs",
+            Self::Nanoseconds => "ns",
             Self::Count => "",
         })
     }
@@ -215,7 +300,7 @@ impl fmt::Display for Report {
             "aim",
         ]);
         for measured in &self.measured {
-            table.add_row(measured.cells());
+            table.add_rows(measured.rows());
         }
         for column in table.column_iter_mut().skip(3).take(5) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -249,12 +334,38 @@ mod tests {
             Measured::alone("x", "y", Unit::Milliseconds, &samples(measured))
                 .beside(&samples(1.0))
                 .with_aim(aim)
-                .met
+                .beside[0]
+                .aim
+                .map(|judged| judged.met)
         };
         assert_eq!(met(2.9, Aim::Under(3.0)), Some(true));
         assert_eq!(met(3.0, Aim::Under(3.0)), Some(false));
         assert_eq!(met(0.7, Aim::AtLeast(0.7)), Some(true));
         assert_eq!(met(0.6, Aim::AtLeast(0.7)), Some(false));
+    }
+
+    #[test]
+    fn each_peer_has_a_line_and_an_aim_of_its_own() {
+        let measured = Measured::alone("rate", "here", Unit::PerSecond, &samples(30.0))
+            .beside_peer("A", &samples(10.0))
+            .with_aim(Aim::AtLeast(1.0))
+            .beside_peer("B", &samples(60.0))
+            .with_aim(Aim::AtLeast(0.7));
+        let mut report = Report::new();
+        report.measured.push(measured);
+        let text = report.to_string();
+        let line = |part: &str| text.lines().filter(|line| line.contains(part)).count();
+        assert_eq!(line("A: 10 (10 … 10)"), 1, "{text}");
+        assert_eq!(line("at least 1: met"), 1, "{text}");
+        assert_eq!(line("at least 0.7: **missed**"), 1, "{text}");
+        assert_eq!(line("rate"), 1, "{text}");
+    }
+
+    #[test]
+    fn an_aim_without_a_peer_is_of_the_median() {
+        let measured = Measured::alone("dispatch", "", Unit::Nanoseconds, &samples(800.0));
+        let aim = measured.with_own_aim(Aim::Under(1000.0)).aim;
+        assert_eq!(aim.map(|judged| judged.met), Some(true));
     }
 
     #[test]

@@ -31,6 +31,11 @@ impl Samples {
     }
 
     #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rounds.is_empty()
+    }
+
+    #[must_use]
     pub fn figures(&self) -> Figures {
         let all: Vec<f64> = self.rounds.iter().flatten().copied().collect();
         Figures {

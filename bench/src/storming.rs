@@ -1,9 +1,6 @@
 //! The scenario `storm`: many gateways start at once and pull everything.
 
-mod manager;
-mod nginx;
-mod puller;
-
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
@@ -11,11 +8,13 @@ use clap::Args;
 use futures_util::future::try_join_all;
 
 use crate::Options;
+use crate::data::Maker;
+use crate::ours::Ground;
+use crate::ours::manager::Manager;
+use crate::ours::puller::Puller;
+use crate::peers::nginx::Nginx;
 use crate::report::{Aim, Measured, Missing, Report, Unit};
 use crate::samples::Samples;
-use manager::Manager;
-use nginx::Nginx;
-use puller::Puller;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -47,6 +46,8 @@ const QUICK: Effort = Effort {
     gateways: 100,
     apis: 200,
 };
+/// The size of each artifact, bytes.
+const ARTIFACT: usize = 8 * 1024;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// One storm on one side.
@@ -63,18 +64,20 @@ struct Storm {
 /// # Errors
 /// When a server fails while it is measured. One that is not there is reported as missing.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
-    kit::tls::install_provider();
-    kit::process::allow_many_files();
     let effort = if arguments.options.quick { QUICK } else { FULL };
     let gateways = usize::from(arguments.gateways.unwrap_or(effort.gateways));
     let apis = usize::from(arguments.apis.unwrap_or(effort.apis));
     let mut report = Report::new();
-    let mut manager = Manager::prepare(apis).await?;
+    let ground = Ground::new().await?;
+    ground
+        .save(&Maker::new()?.new_saves(apis, ARTIFACT)?)
+        .await?;
     // The same bytes for the other side: one whole answer, which is looked at here.
-    manager.start().await?;
+    let manager = Manager::start(&ground).await?;
     let body = manager.puller()?.body().await?;
+    manager.process.kill().await;
     check(&body, apis)?;
-    let nginx = match Nginx::start(manager.directory(), &body).await {
+    let nginx = match serving(ground.directory(), &body).await {
         Ok(nginx) => Some(nginx),
         Err(error) => {
             report.missing.push(Missing {
@@ -91,17 +94,18 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let (mut reads, mut memory) = (Samples::default(), Samples::default());
     for round in 0..=effort.rounds {
         // Cold: nothing in memory yet.
-        manager.start().await?;
+        let manager = Manager::start(&ground).await?;
         let storm = storm(&manager.puller()?.expecting(body.len()), gateways).await?;
         // The first round warms up both sides' files and is not counted.
         if round > 0 {
             ours.add(&storm);
             reads.round(vec![manager.database_reads().await?]);
-            memory.round(vec![manager.peak_memory()? / MIB]);
+            memory.round(vec![manager.process.peak_memory()? / MIB]);
         }
+        manager.process.kill().await;
         let Some(nginx) = &nginx else { continue };
         let storm = self::storm(
-            &nginx.puller(manager.directory())?.expecting(body.len()),
+            &Puller::new(ground.directory(), nginx.port, "/log.zst", "")?.expecting(body.len()),
             gateways,
         )
         .await?;
@@ -112,7 +116,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let what = format!("{gateways} gateways, {apis} APIs");
     let mut add = |measured: Measured| report.measured.push(measured);
     let beside = |measured: Measured, samples: &Samples| match nginx {
-        Some(_) => measured.beside(samples),
+        Some(_) => measured.beside_peer("nginx", samples),
         None => measured,
     };
     let rate = Measured::alone(
@@ -152,11 +156,27 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     report
         .servers
         .push(format!("one answer: {answer:.2} MiB in zstd"));
-    manager.stop().await;
     if let Some(nginx) = nginx {
-        nginx.stop().await;
+        nginx.process.stop().await;
     }
     Ok(report)
+}
+
+/// nginx with one file, the least that a server of these bytes has to do: the traffic manager's
+/// certificate, as many workers, and the kernel sends the file where it can.
+async fn serving(data_dir: &Path, body: &[u8]) -> anyhow::Result<Nginx> {
+    let identity = kit::tls::development_identity(data_dir, "localhost")?;
+    let (certificate, key) = (identity.certificate.display(), identity.key.display());
+    Nginx::start(kit::server::WORKERS, |directory, port| {
+        std::fs::write(directory.join("log.zst"), body)?;
+        Ok(format!(
+            "server {{\n    listen 127.0.0.1:{port} ssl backlog=8192;\n    root {};\n\
+               ssl_certificate {certificate};\n    ssl_certificate_key {key};\n\
+               ssl_protocols TLSv1.3;\n  }}\n",
+            directory.display()
+        ))
+    })
+    .await
 }
 
 /// The samples of one side.

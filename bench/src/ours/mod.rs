@@ -1,0 +1,99 @@
+//! This project's own programs as processes: a traffic manager over an embedded database with what a
+//! scenario saves there, and gateways of it.
+
+pub mod apis;
+pub mod gateway;
+pub mod manager;
+pub mod puller;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use store::{Database, Save, SaveMode, Store, StoreOptions};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::data::DC;
+
+/// The data directory that the programs share: database, certificates, users, snapshots.
+#[derive(Debug)]
+pub struct Ground {
+    directory: TempDir,
+    programs: PathBuf,
+}
+
+impl Ground {
+    /// Builds the programs, as this one is built, and makes the directory.
+    ///
+    /// # Errors
+    /// When they do not build.
+    pub async fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            programs: built().await?,
+            directory: tempfile::tempdir()?,
+        })
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Saves artifacts.
+    ///
+    /// # Errors
+    /// When the database fails or refuses one.
+    pub async fn save(&self, saves: &[Save]) -> anyhow::Result<()> {
+        let store = self.store().await?;
+        let outcomes = store.save(saves, SaveMode::Atomic, 1).await?;
+        ensure!(
+            !outcomes.iter().any(store::SaveOutcome::is_refusal),
+            "an artifact is refused"
+        );
+        store.close().await;
+        Ok(())
+    }
+
+    /// The database.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn store(&self) -> anyhow::Result<Store> {
+        let options = StoreOptions {
+            database: Database::file(&self.directory().join("lockstep.db"))?,
+            dc: DC.into(),
+            history_size: 10,
+        };
+        Ok(Store::open(&options).await?)
+    }
+
+    /// A program with a deployment.toml of these lines besides the data directory.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    fn command(&self, program: &str, conf: &str, lines: &str) -> anyhow::Result<Command> {
+        let file = self.directory().join(format!("{conf}.toml"));
+        let data = self.directory().display();
+        std::fs::write(&file, format!("[lockstep]\ndata_dir = \"{data}\"\n{lines}"))?;
+        let mut command = Command::new(self.programs.join(program));
+        command.arg("--conf").arg(file).env("LOCKSTEP_LOG", "error");
+        Ok(command)
+    }
+}
+
+/// Builds the programs of this workspace, as this one is built; returns where they are.
+async fn built() -> anyhow::Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build
+        .args(["build", "--quiet"])
+        .args(["--package", "traffic-manager", "--package", "gateway-agent"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    let status = build.status().await.context("cargo")?;
+    ensure!(status.success(), "the programs do not build");
+    let mut here = std::env::current_exe()?;
+    here.pop();
+    Ok(here)
+}
