@@ -25,8 +25,10 @@ const DAYS: [&str; 7] = [
     "Wednesday",
 ];
 const DAY: i64 = 86_400_000;
+/// Letters of one number.
+const MAX_WIDTH: usize = 64;
 
-/// `None` where the pattern has a letter that is not executed.
+/// `None` where the pattern has a letter that is not executed, or very many of one.
 pub(super) fn format(now: i64, pattern: Option<&str>) -> Option<String> {
     let (day, time) = (now.div_euclid(DAY), now.rem_euclid(DAY));
     let (year, month, date) = civil(day);
@@ -54,6 +56,9 @@ pub(super) fn format(now: i64, pattern: Option<&str>) -> Option<String> {
         let mut width = 1;
         while letters.next_if_eq(&letter).is_some() {
             width += 1;
+        }
+        if width > MAX_WIDTH {
+            return None;
         }
         let name = |name: &str| match width {
             4.. => name.to_owned(),
@@ -121,6 +126,7 @@ mod tests {
             "29.02.2000"
         );
         assert_eq!(format(now, Some("w")), None);
+        assert_eq!(format(now, Some(&"y".repeat(70_000))), None);
         assert!(format(i64::MIN, None).is_some() && format(i64::MAX, None).is_some());
     }
 }

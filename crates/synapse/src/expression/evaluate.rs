@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::{Context, Expression, NodeRef, Operator, Value, number};
 use crate::message::Envelope;
 
-/// Nodes that one evaluation may look at.
+/// What one evaluation may take: nodes that it looks at, operands, and texts by their length.
 const MAX_STEPS: u64 = 5_000_000;
+/// Bytes of text that take as long as a node.
+const BYTES_OF_STEP: usize = 64;
 /// Bytes of a result; a longer one is not complete.
 pub(crate) const MAX_TEXT: usize = 32 * 1024 * 1024;
 
@@ -39,13 +41,54 @@ impl<'c> Evaluation<'c> {
         let value = self.value(expression, None);
         if self.is_spent() {
             self.context
-                .fail("an expression looks at more than 5000000 nodes");
+                .fail("an expression takes more than 5000000 steps");
         }
         value
     }
 
     pub(super) fn spend(&self) {
         self.steps.set(self.steps.get() + 1);
+    }
+
+    /// A text that an operator or function works on; empty when too much has been spent.
+    pub(super) fn text(&self, value: &Value) -> String {
+        match value {
+            Value::Nodes(envelope, nodes) => {
+                let first = nodes.first();
+                first.map_or_else(String::new, |node| self.text_of(envelope, *node))
+            }
+            other => self.paid(other.text()),
+        }
+    }
+
+    /// XPath's string value of a node; empty when too much has been spent.
+    pub(super) fn text_of(&self, envelope: &Envelope, node: NodeRef) -> String {
+        if node.attribute.is_none() {
+            for _ in envelope.document.descendants(node.node) {
+                self.spend();
+                if self.is_spent() {
+                    return String::new();
+                }
+            }
+        }
+        self.paid(envelope.string_of(node))
+    }
+
+    pub(super) fn number(&self, value: &Value) -> f64 {
+        match value {
+            Value::Number(number) => *number,
+            Value::Boolean(flag) => f64::from(u8::from(*flag)),
+            other => number::parse(&self.text(other)),
+        }
+    }
+
+    fn paid(&self, text: String) -> String {
+        let steps = u64::try_from(text.len() / BYTES_OF_STEP).unwrap_or(u64::MAX);
+        self.steps.set(self.steps.get().saturating_add(steps));
+        match self.is_spent() {
+            true => String::new(),
+            false => text,
+        }
     }
 
     pub(super) fn is_spent(&self) -> bool {
@@ -69,11 +112,17 @@ impl<'c> Evaluation<'c> {
             let found = self.context.property(scope, name);
             found.map_or(Value::Null, Value::Text)
         };
+        self.spend();
+        if self.is_spent() {
+            return Value::Null;
+        }
         match expression {
             Expression::Literal(text) => Value::Text(text.clone()),
             Expression::Number(number) => Value::Number(*number),
             Expression::Property(scope, name) => property(*scope, name),
-            Expression::PropertyOf(scope, name) => property(*scope, &self.value(name, at).text()),
+            Expression::PropertyOf(scope, name) => {
+                property(*scope, &self.text(&self.value(name, at)))
+            }
             Expression::Body | Expression::Header => match self.envelope() {
                 None => Value::Null,
                 Some(envelope) => {
@@ -86,7 +135,7 @@ impl<'c> Evaluation<'c> {
                 }
             },
             Expression::Call(function, arguments) => self.call(*function, arguments, at),
-            Expression::Negated(inner) => Value::Number(-self.value(inner, at).number()),
+            Expression::Negated(inner) => Value::Number(-self.number(&self.value(inner, at))),
             Expression::Binary(operator, left, right) => self.binary(*operator, left, right, at),
             Expression::Path(path) => self.path(path, at),
             Expression::Json(path) => match self.context.json() {
@@ -121,11 +170,11 @@ impl<'c> Evaluation<'c> {
         let right = self.value(right, at);
         match operator {
             Operator::Or | Operator::And => Value::Boolean(right.truth()),
-            Operator::Plus => Value::Number(left.number() + right.number()),
-            Operator::Minus => Value::Number(left.number() - right.number()),
-            Operator::Times => Value::Number(left.number() * right.number()),
-            Operator::Divide => Value::Number(left.number() / right.number()),
-            Operator::Modulo => Value::Number(left.number() % right.number()),
+            Operator::Plus => Value::Number(self.number(&left) + self.number(&right)),
+            Operator::Minus => Value::Number(self.number(&left) - self.number(&right)),
+            Operator::Times => Value::Number(self.number(&left) * self.number(&right)),
+            Operator::Divide => Value::Number(self.number(&left) / self.number(&right)),
+            Operator::Modulo => Value::Number(self.number(&left) % self.number(&right)),
             Operator::Union => match (left, right) {
                 (Value::Nodes(envelope, mut nodes), Value::Nodes(_, more)) => {
                     nodes.extend(more);
@@ -149,7 +198,7 @@ impl<'c> Evaluation<'c> {
             (Value::Boolean(_), other) | (other, Value::Boolean(_))
                 if matches!(other, Value::Nodes(..) | Value::Null) =>
             {
-                of_simple(
+                self.compare_simple(
                     comparison,
                     &Value::Boolean(left.truth()),
                     &Value::Boolean(right.truth()),
@@ -158,33 +207,35 @@ impl<'c> Evaluation<'c> {
             (Value::Null, _) | (_, Value::Null) => false,
             (Value::Nodes(envelope, nodes), other) => nodes.iter().any(|node| {
                 self.spend();
-                let text = Value::Text(envelope.string_of(*node));
+                let text = Value::Text(self.text_of(envelope, *node));
                 !self.is_spent() && self.compare(comparison, &text, other)
             }),
             (one, Value::Nodes(envelope, nodes)) => nodes.iter().any(|node| {
                 self.spend();
-                let text = Value::Text(envelope.string_of(*node));
-                !self.is_spent() && of_simple(comparison, one, &text)
+                let text = Value::Text(self.text_of(envelope, *node));
+                !self.is_spent() && self.compare_simple(comparison, one, &text)
             }),
-            (left, right) => of_simple(comparison, left, right),
+            (left, right) => self.compare_simple(comparison, left, right),
         }
     }
-}
 
-/// A comparison of values that are no sets.
-fn of_simple(comparison: Operator, left: &Value, right: &Value) -> bool {
-    let equal = || match (left, right) {
-        (Value::Boolean(_), _) | (_, Value::Boolean(_)) => left.truth() == right.truth(),
-        (Value::Number(_), _) | (_, Value::Number(_)) => left.number() == right.number(),
-        _ => left.text() == right.text(),
-    };
-    match comparison {
-        Operator::Equal => equal(),
-        Operator::NotEqual => !equal(),
-        Operator::Less => left.number() < right.number(),
-        Operator::LessOrEqual => left.number() <= right.number(),
-        Operator::Greater => left.number() > right.number(),
-        _ => left.number() >= right.number(),
+    /// A comparison of values that are no sets.
+    fn compare_simple(&self, comparison: Operator, left: &Value, right: &Value) -> bool {
+        let equal = || match (left, right) {
+            (Value::Boolean(_), _) | (_, Value::Boolean(_)) => left.truth() == right.truth(),
+            (Value::Number(_), _) | (_, Value::Number(_)) => {
+                self.number(left) == self.number(right)
+            }
+            _ => self.text(left) == self.text(right),
+        };
+        match comparison {
+            Operator::Equal => equal(),
+            Operator::NotEqual => !equal(),
+            Operator::Less => self.number(left) < self.number(right),
+            Operator::LessOrEqual => self.number(left) <= self.number(right),
+            Operator::Greater => self.number(left) > self.number(right),
+            _ => self.number(left) >= self.number(right),
+        }
     }
 }
 
@@ -232,14 +283,6 @@ impl Value {
             Self::Nodes(_, nodes) => !nodes.is_empty(),
             // `Boolean.parseBoolean` of the text (`SynapseJsonPath.booleanValueOf`).
             Self::Json(json) => json.as_bool().unwrap_or(!json.is_null()),
-        }
-    }
-
-    pub(super) fn number(&self) -> f64 {
-        match self {
-            Self::Number(number) => *number,
-            Self::Boolean(flag) => f64::from(u8::from(*flag)),
-            other => number::parse(&other.text()),
         }
     }
 

@@ -1,11 +1,14 @@
 //! The functions of expressions.
 
+use std::collections::HashMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::evaluate::{At, Evaluation};
-use super::{Expression, Value, date, number};
+use super::number::parse;
+use super::{Expression, Value, date};
 
 /// `URLEncoder`: letters, digits and these stay; a blank becomes a plus.
 const URL: &AsciiSet = &NON_ALPHANUMERIC
@@ -123,7 +126,8 @@ impl Evaluation<'_> {
             let argument = arguments.get(index);
             argument.map_or(Value::Null, |argument| self.value(argument, at))
         };
-        let text = |index: usize| value(index).text();
+        let text = |index: usize| self.text(&value(index));
+        let number = |index: usize| self.number(&value(index));
         match function {
             Function::True => Value::Boolean(true),
             Function::False => Value::Boolean(false),
@@ -135,8 +139,8 @@ impl Evaluation<'_> {
             Function::StartsWith => Value::Boolean(text(0).starts_with(&text(1))),
             Function::EndsWith => Value::Boolean(text(0).ends_with(&text(1))),
             Function::Substring => {
-                let length = arguments.get(2).map(|_| value(2).number());
-                Value::Text(substring(&text(0), value(1).number(), length))
+                let length = arguments.get(2).map(|_| number(2));
+                Value::Text(substring(&text(0), number(1), length))
             }
             Function::SubstringBefore => {
                 let whole = text(0);
@@ -159,7 +163,7 @@ impl Evaluation<'_> {
             Function::Translate => Value::Text(translate(&text(0), &text(1), &text(2))),
             Function::UpperCase => Value::Text(text(0).to_uppercase()),
             Function::LowerCase => Value::Text(text(0).to_lowercase()),
-            Function::Number => Value::Number(value(0).number()),
+            Function::Number => Value::Number(number(0)),
             Function::Count => Value::Number(match value(0) {
                 Value::Nodes(_, nodes) => nodes.len() as f64,
                 _ => 0.0,
@@ -167,13 +171,13 @@ impl Evaluation<'_> {
             Function::Sum => Value::Number(match value(0) {
                 Value::Nodes(envelope, nodes) => nodes
                     .into_iter()
-                    .map(|node| number::parse(&Value::Nodes(envelope.clone(), vec![node]).text()))
+                    .map(|node| parse(&self.text_of(&envelope, node)))
                     .sum(),
-                other => other.number(),
+                other => self.number(&other),
             }),
-            Function::Floor => Value::Number(value(0).number().floor()),
-            Function::Ceiling => Value::Number(value(0).number().ceil()),
-            Function::Round => Value::Number((value(0).number() + 0.5).floor()),
+            Function::Floor => Value::Number(number(0).floor()),
+            Function::Ceiling => Value::Number(number(0).ceil()),
+            Function::Round => Value::Number((number(0) + 0.5).floor()),
             Function::Position => Value::Number(at.map_or(1.0, |at| at.position as f64)),
             Function::Last => Value::Number(at.map_or(1.0, |at| at.size as f64)),
             Function::LocalName | Function::Name | Function::NamespaceUri => {
@@ -231,14 +235,15 @@ fn substring(text: &str, start: f64, length: Option<f64>) -> String {
 }
 
 fn translate(text: &str, from: &str, to: &str) -> String {
-    let to: Vec<char> = to.chars().collect();
+    let mut to = to.chars();
+    let mut into: HashMap<char, Option<char>> = HashMap::new();
+    for character in from.chars() {
+        let other = to.next();
+        // The first of equal ones counts.
+        into.entry(character).or_insert(other);
+    }
     text.chars()
-        .filter_map(
-            |character| match from.chars().position(|c| c == character) {
-                None => Some(character),
-                Some(index) => to.get(index).copied(),
-            },
-        )
+        .filter_map(|character| into.get(&character).copied().unwrap_or(Some(character)))
         .collect()
 }
 

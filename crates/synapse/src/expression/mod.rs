@@ -29,6 +29,9 @@ use function::Function;
 use json_path::JsonPath;
 use path::Path;
 
+/// Bytes of one expression.
+const MAX_LENGTH: usize = 64 * 1024;
+
 /// Where a property lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scope {
@@ -151,6 +154,9 @@ impl Expression {
         namespaces: &[(String, String)],
     ) -> Result<Self, ExpressionError> {
         let text = text.trim();
+        if text.len() > MAX_LENGTH {
+            return Err(beyond("it has more than 65536 bytes"));
+        }
         if let Some(path) = text
             .strip_prefix("json-eval(")
             .and_then(|rest| rest.strip_suffix(')'))
@@ -165,6 +171,9 @@ impl Expression {
     /// # Errors
     /// When it uses what this engine does not execute; the reason names it.
     pub(crate) fn parse_json(text: &str) -> Result<Self, ExpressionError> {
+        if text.len() > MAX_LENGTH {
+            return Err(beyond("it has more than 65536 bytes"));
+        }
         JsonPath::parse(text).map(Self::Json)
     }
 

@@ -260,3 +260,52 @@ proptest::proptest! {
         }
     }
 }
+
+fn fails(expression: &str, xml: String) -> Option<String> {
+    let message = Message {
+        xml: Some(xml.leak()),
+        ..Message::default()
+    };
+    evaluate(expression, &message);
+    message.failed.into_inner()
+}
+
+#[test]
+fn texts_count_as_nodes_do() {
+    let flat = format!("<a>{}{}</a>", "x".repeat(60_000), "<b/>".repeat(3000));
+    for expression in [
+        "//*[contains(string(/), 'y')]",
+        "//b[/ = 'y']",
+        "//b[/ > 1]",
+        "sum(//b[sum(//*) > 1])",
+    ] {
+        let failed = fails(expression, flat.clone());
+        assert!(
+            failed.is_some_and(|why| why.contains("5000000 steps")),
+            "{expression}"
+        );
+    }
+    let grows = format!("{}//a{}", "base64Encode(".repeat(25), ")".repeat(25));
+    let failed = fails(&grows, format!("<a>{}</a>", "x".repeat(1_000_000)));
+    assert!(failed.is_some_and(|why| why.contains("5000000 steps")));
+}
+
+#[test]
+fn translates_each_character_by_its_first_place() {
+    assert_eq!(
+        text("translate('abcb', 'bcb', 'xyz')").as_deref(),
+        Some("axyx")
+    );
+    assert_eq!(text("translate('abc', 'cb', 'd')").as_deref(), Some("ad"));
+}
+
+#[test]
+fn long_expressions_are_refused() {
+    let long = format!("concat('a'{})", ", 'a'".repeat(20_000));
+    for error in [
+        Expression::parse(&long, &[]).unwrap_err(),
+        Expression::parse_json(&format!("$.{}", "a".repeat(70_000))).unwrap_err(),
+    ] {
+        assert!(error.reason.contains("65536 bytes"), "{error}");
+    }
+}

@@ -121,15 +121,28 @@ fn walk<'v>(steps: &[Step], root: &'v Value, visits: &mut usize) -> Vec<Found<'v
         }
         let mut found = Vec::new();
         for value in at {
-            *visits += 1;
+            let before = found.len();
+            reach(step, value, &mut found, visits);
+            // What is looked for counts where it is not found, too.
+            *visits += step.selectors().max(found.len() - before);
             if *visits > MAX_VISITS {
                 return Vec::new();
             }
-            reach(step, value, &mut found, visits);
         }
         at = found;
     }
     at.into_iter().map(Found::There).collect()
+}
+
+impl Step {
+    /// How much it looks for in one value.
+    fn selectors(&self) -> usize {
+        match self {
+            Self::Names(names) => names.len(),
+            Self::Indices(indices) => indices.len(),
+            _ => 1,
+        }
+    }
 }
 
 fn length(value: &Value) -> Option<usize> {
@@ -216,7 +229,14 @@ impl Test {
         let Some(found) = found.into_iter().next() else {
             return *comparison == Comparison::NotEqual;
         };
-        let found = &found.into_value();
+        let length;
+        let found = match found {
+            Found::There(value) => value,
+            Found::Length(count) => {
+                length = Value::from(count);
+                &length
+            }
+        };
         let order = match (found, expected) {
             (Value::Number(found), Value::Number(expected)) => found
                 .as_f64()
@@ -287,6 +307,24 @@ mod tests {
         ] {
             assert!(JsonPath::parse(path).is_err(), "{path}");
         }
+    }
+
+    #[test]
+    fn what_repeats_itself_is_bounded_before_it_is_made() {
+        let thousand = format!("[{}]", vec!["0"; 1000].join(","));
+        let path = JsonPath::parse(&format!("${}", thousand.repeat(4))).unwrap();
+        assert_eq!(path.read(&json!([[[[1]]]])), Err(TooMuch));
+        let names = format!("$..[{}]", vec!["'x'"; 10_000].join(","));
+        let path = JsonPath::parse(&names).unwrap();
+        assert_eq!(path.read(&json!(vec![json!({}); 1000])), Err(TooMuch));
+    }
+
+    #[test]
+    fn filters_inside_each_other_are_bounded() {
+        let nested = |depth: usize| format!("$.a{}{}", "[?(@.b".repeat(depth), ")]".repeat(depth));
+        assert!(JsonPath::parse(&nested(16)).is_ok());
+        let error = JsonPath::parse(&nested(10_000)).unwrap_err();
+        assert!(error.reason.contains("more than 16 deep"), "{error}");
     }
 
     #[test]

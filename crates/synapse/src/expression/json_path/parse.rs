@@ -5,6 +5,9 @@ use serde_json::Value;
 use super::super::{ExpressionError, beyond, unsupported};
 use super::{Comparison, JsonPath, Step, Test};
 
+/// Filters inside each other.
+const MAX_DEPTH: usize = 16;
+
 impl JsonPath {
     /// # Errors
     /// When it is no path, or uses what is not executed.
@@ -16,7 +19,7 @@ impl JsonPath {
             None if text.is_empty() => return Err(beyond("an empty JSONPath")),
             None => format!(".{text}"),
         };
-        let (steps, rest) = steps(&rest)?;
+        let (steps, rest) = steps(&rest, 0)?;
         if !rest.trim().is_empty() {
             return Err(unsupported(&format!("{rest:?} in a JSONPath")));
         }
@@ -30,7 +33,10 @@ impl JsonPath {
     }
 }
 
-fn steps(text: &str) -> Result<(Vec<Step>, &str), ExpressionError> {
+fn steps(text: &str, depth: usize) -> Result<(Vec<Step>, &str), ExpressionError> {
+    if depth > MAX_DEPTH {
+        return Err(beyond("a JSONPath with filters more than 16 deep"));
+    }
     let mut steps = Vec::new();
     let mut rest = text;
     loop {
@@ -45,7 +51,7 @@ fn steps(text: &str) -> Result<(Vec<Step>, &str), ExpressionError> {
             rest = name(after, &mut steps)?;
         } else if let Some(after) = rest.strip_prefix('[') {
             let (inside, after) = bracket(after)?;
-            steps.push(selector(inside.trim())?);
+            steps.push(selector(inside.trim(), depth)?);
             rest = after;
         } else {
             return Ok((steps, rest));
@@ -97,7 +103,7 @@ fn bracket(text: &str) -> Result<(&str, &str), ExpressionError> {
     Err(beyond("a JSONPath without its closing bracket"))
 }
 
-fn selector(inside: &str) -> Result<Step, ExpressionError> {
+fn selector(inside: &str, depth: usize) -> Result<Step, ExpressionError> {
     if inside == "*" {
         return Ok(Step::All);
     }
@@ -107,7 +113,10 @@ fn selector(inside: &str) -> Result<Step, ExpressionError> {
             .strip_prefix('(')
             .and_then(|text| text.strip_suffix(')'))
             .ok_or_else(|| beyond("a JSONPath filter without its parentheses"))?;
-        let tests: Result<_, _> = condition.split("&&").map(test).collect();
+        let tests: Result<_, _> = condition
+            .split("&&")
+            .map(|text| test(text, depth))
+            .collect();
         return tests.map(Step::Filter);
     }
     if inside.starts_with(['\'', '"']) {
@@ -141,12 +150,12 @@ fn selector(inside: &str) -> Result<Step, ExpressionError> {
     indices.map(Step::Indices).ok_or_else(what)
 }
 
-fn test(text: &str) -> Result<Test, ExpressionError> {
+fn test(text: &str, depth: usize) -> Result<Test, ExpressionError> {
     let text = text.trim();
     let path = text
         .strip_prefix('@')
         .ok_or_else(|| unsupported("a JSONPath filter that is not about @"))?;
-    let (path, rest) = steps(path)?;
+    let (path, rest) = steps(path, depth + 1)?;
     let rest = rest.trim();
     if rest.is_empty() {
         return Ok(Test { path, is: None });
