@@ -1,5 +1,7 @@
 //! An XML document with namespaces, as expressions walk through it: nodes in document order.
 
+use std::collections::HashSet;
+
 use crate::xml::{Element, Limits, Node as XmlNode, XmlError, read};
 
 /// Bytes, depth and attributes of a message that is looked into.
@@ -158,21 +160,33 @@ impl Document {
         id
     }
 
-    /// Copies a node of another document.
+    /// Copies a node of another document, with the namespaces around it.
     pub(crate) fn copy(&mut self, parent: NodeId, from: &Self, node: NodeId) {
-        let mut kind = from.kind(node).clone();
-        if let NodeKind::Element { namespaces, .. } = &mut kind {
-            for (prefix, uri) in from.namespaces_in_scope(node) {
-                let known = self.namespace(parent, &prefix).unwrap_or_default();
-                if known != uri && !namespaces.iter().any(|(own, _)| *own == prefix) {
+        let outer: Vec<(String, String)> = from
+            .namespaces_in_scope(node)
+            .into_iter()
+            .filter(|(prefix, uri)| self.namespace(parent, prefix).unwrap_or_default() != *uri)
+            .collect();
+        let copied = self.copy_as_it_is(parent, from, node);
+        if let Some(Node {
+            kind: NodeKind::Element { namespaces, .. },
+            ..
+        }) = self.nodes.get_mut(copied)
+        {
+            for (prefix, uri) in outer {
+                if !namespaces.iter().any(|(own, _)| *own == prefix) {
                     namespaces.push((prefix, uri));
                 }
             }
         }
-        let id = self.push(parent, kind);
+    }
+
+    fn copy_as_it_is(&mut self, parent: NodeId, from: &Self, node: NodeId) -> NodeId {
+        let id = self.push(parent, from.kind(node).clone());
         for child in from.children(node) {
-            self.copy(id, from, *child);
+            self.copy_as_it_is(id, from, *child);
         }
+        id
     }
 
     pub(crate) fn kind(&self, node: NodeId) -> &NodeKind {
@@ -262,11 +276,12 @@ impl Document {
 
     fn namespaces_in_scope(&self, node: NodeId) -> Vec<(String, String)> {
         let mut found: Vec<(String, String)> = Vec::new();
+        let mut known: HashSet<&str> = HashSet::new();
         let mut at = Some(node);
         while let Some(node) = at {
             if let NodeKind::Element { namespaces, .. } = self.kind(node) {
                 for (prefix, uri) in namespaces {
-                    if !found.iter().any(|(known, _)| known == prefix) {
+                    if known.insert(prefix) {
                         found.push((prefix.clone(), uri.clone()));
                     }
                 }
@@ -279,7 +294,10 @@ impl Document {
     /// The node as XML that stands alone.
     pub(crate) fn to_xml(&self, node: NodeId) -> String {
         let mut xml = String::new();
-        let scope = self.namespaces_in_scope(node);
+        // Of what is declared further out, only what is used below has to come along.
+        let used = self.prefixes_below(node);
+        let mut scope = self.namespaces_in_scope(node);
+        scope.retain(|(prefix, _)| used.contains(prefix.as_str()));
         self.write(node, &scope, &mut xml);
         xml
     }
@@ -298,10 +316,8 @@ impl Document {
                 namespaces,
             } => {
                 let mut declared: Vec<&(String, String)> = namespaces.iter().collect();
-                // Of what is declared further out, only what is used below has to come along.
                 for outer in scope {
-                    let is_new = !declared.iter().any(|(own, _)| *own == outer.0);
-                    if is_new && self.uses(node, &outer.0) {
+                    if !namespaces.iter().any(|(own, _)| *own == outer.0) {
                         declared.push(outer);
                     }
                 }
@@ -313,14 +329,14 @@ impl Document {
                 xml.push('<');
                 xml.push_str(&tag);
                 for (prefix, uri) in declared {
-                    let uri = quick_xml::escape::escape(uri.as_str());
+                    let uri = in_attribute(uri);
                     match prefix.as_str() {
                         "" => xml.push_str(&format!(" xmlns=\"{uri}\"")),
                         prefix => xml.push_str(&format!(" xmlns:{prefix}=\"{uri}\"")),
                     }
                 }
                 for (name, value) in attributes {
-                    let value = quick_xml::escape::escape(value.as_str());
+                    let value = in_attribute(value);
                     xml.push_str(&format!(" {}=\"{value}\"", qualified(name)));
                 }
                 let children = self.children(node);
@@ -337,17 +353,24 @@ impl Document {
         }
     }
 
-    /// Whether a prefix occurs in names at or below a node.
-    fn uses(&self, node: NodeId, prefix: &str) -> bool {
-        self.descendants(node).any(|node| {
-            self.name(node).is_some_and(|name| name.prefix == prefix)
-                || (!prefix.is_empty()
-                    && self
-                        .attributes(node)
-                        .iter()
-                        .any(|(name, _)| name.prefix == prefix))
-        })
+    /// The prefixes of names at or below a node.
+    fn prefixes_below(&self, node: NodeId) -> HashSet<&str> {
+        let mut found = HashSet::new();
+        for node in self.descendants(node) {
+            found.extend(self.name(node).map(|name| name.prefix.as_str()));
+            let attributes = self.attributes(node).iter();
+            // The default namespace is none of an attribute's.
+            let prefixes = attributes.map(|(name, _)| name.prefix.as_str());
+            found.extend(prefixes.filter(|prefix| !prefix.is_empty()));
+        }
+        found
     }
+}
+
+/// A value as it stands in an attribute; line ends and tabs would be read as blanks.
+fn in_attribute(value: &str) -> String {
+    let escaped = quick_xml::escape::escape(value);
+    escaped.replace('\n', "&#10;").replace('\t', "&#9;")
 }
 
 #[cfg(test)]
@@ -366,5 +389,19 @@ mod tests {
             "<p:b xmlns=\"urn:d\" xmlns:p=\"urn:p\" x=\"1&amp;2\"><c/>t&lt;</p:b>"
         );
         assert_eq!(document.string_value(0), "t<");
+        let mut other = Document::new();
+        let parent = other.element(0, Name::default());
+        other.copy(parent, &document, b);
+        let copied = other.elements(parent).next().unwrap();
+        assert_eq!(
+            other.to_xml(copied),
+            "<p:b xmlns=\"urn:d\" xmlns:p=\"urn:p\" xmlns:q=\"urn:q\" x=\"1&amp;2\"><c/>t&lt;</p:b>"
+        );
+    }
+
+    #[test]
+    fn line_ends_that_were_written_as_references_stay() {
+        let text = "<a b=\"1&#10;2&#9;3&#13;\">&#13;</a>";
+        assert_eq!(Document::parse(text).unwrap().to_xml(0), text);
     }
 }

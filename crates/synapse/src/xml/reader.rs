@@ -13,6 +13,9 @@ use super::element::{Element, Node};
 use super::places::Places;
 use super::well_formed::{Prefixes, is_char, is_name};
 
+/// Namespace prefixes that are declared around one element: each name is looked up among them.
+const MAX_PREFIXES: usize = 256;
+
 /// How much XML is read before it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -239,6 +242,9 @@ impl Reading<'_> {
                     return Err(self.error(at, format!("not well-formed: empty {name}")));
                 }
                 self.prefixes.declare(depth, prefix);
+                if self.prefixes.count() > MAX_PREFIXES {
+                    return Err(self.error(at, "more than 256 namespace prefixes are declared"));
+                }
             }
             attributes.push((name, value));
         }
@@ -437,6 +443,13 @@ mod tests {
         assert!(rule("<a><b><c><d/></c></b></a>").contains("more than 3 deep"));
         assert!(rule("<a x='1' y='2' z='3'/>").contains("more than 2 attributes"));
         assert!(rule(&" ".repeat(61)).contains("61 bytes, at most 60"));
+        let prefixes = |depth: usize| {
+            let declared: String = (0..50).map(|at| format!(" xmlns:p{at}='u'")).collect();
+            format!("<a{declared}>").repeat(depth) + &"</a>".repeat(depth)
+        };
+        assert!(super::read(&prefixes(5), &Limits::default()).is_ok());
+        let error = super::read(&prefixes(6), &Limits::default()).unwrap_err();
+        assert!(error.rule.contains("more than 256 namespace prefixes"));
         let deep = "<a>".repeat(200_000);
         assert!(super::read(&deep, &Limits::default()).is_err());
     }

@@ -36,6 +36,11 @@ impl Prefixes {
         *self.known.entry(prefix.to_owned()).or_default() += 1;
     }
 
+    /// How many there are, those that are declared again further in included.
+    pub(super) fn count(&self) -> usize {
+        self.declared.len()
+    }
+
     /// Forgets what was declared at `depth` or below.
     pub(super) fn leave(&mut self, depth: usize) {
         while self.declared.last().is_some_and(|(at, _)| *at >= depth) {
