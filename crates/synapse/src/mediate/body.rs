@@ -25,6 +25,15 @@ impl Exchange {
         let Some(text) = fill(&factory.format, &arguments) else {
             return Flowing::Failed(Fault::new(0, "the payload is too large"));
         };
+        // What arguments bring need not be XML: control characters, `--` inside a comment.
+        if factory.media == Media::Xml
+            && !arguments.is_empty()
+            && !text.is_empty()
+            && let Err(error) = Document::parse(&text)
+        {
+            let message = format!("Unable to create a valid XML payload: {}", error.rule);
+            return Flowing::Failed(Fault::new(0, message));
+        }
         self.put_payload(text, factory.media);
         Flowing::On
     }
