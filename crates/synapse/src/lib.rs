@@ -11,6 +11,9 @@ pub mod dispatch;
 pub mod endpoint;
 pub mod example;
 mod expression;
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(clippy::panic)] // how a property fails
+pub mod fuzzing;
 pub mod mediate;
 mod message;
 mod pattern;
