@@ -528,7 +528,9 @@ fn group_request(plan: &Arc<Plan>, failing: &[u32], now: i64) -> (Vec<(usize, St
     loop {
         let call = match step {
             Step::Call(call) => call,
-            Step::Read(..) | Step::Ask(_) => panic!("no mediator looks into a body: {step:?}"),
+            Step::Read(..) | Step::Ask(_) | Step::Token(_) => {
+                panic!("no mediator looks into a body: {step:?}")
+            }
             Step::Answer(answer) => {
                 let Body::Bytes(code) = answer.body else {
                     panic!("{answer:?}");
@@ -544,6 +546,7 @@ fn group_request(plan: &Arc<Plan>, failing: &[u32], now: i64) -> (Vec<(usize, St
             let head = BackendResponse {
                 status: 500,
                 headers: http::HeaderMap::new(),
+                request_left: true,
             };
             let answered = exchange.response(head, now);
             assert!(matches!(answered, Step::Answer(_)));

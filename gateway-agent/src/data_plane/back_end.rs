@@ -25,6 +25,7 @@ use rustls_platform_verifier::Verifier;
 use synapse::mediate::{BackendCall, Body, Fault};
 
 use super::body::StreamBody;
+use super::tokens::Turns;
 
 /// Where calls really go.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,6 +48,7 @@ pub struct BackEnds {
     client: Client<HttpsConnector<HttpConnector>, StreamBody>,
     policy: BackEndPolicy,
     global_timeout: Duration,
+    pub(super) turns: Turns,
 }
 
 /// Headers that speak of one connection only (RFC 9110, section 7.6.1).
@@ -110,6 +112,7 @@ impl BackEnds {
             client,
             policy,
             global_timeout,
+            turns: Turns::default(),
         })
     }
 

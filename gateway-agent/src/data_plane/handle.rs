@@ -175,6 +175,10 @@ impl Gateway {
                     step = exchange.answered(question, answer);
                     continue;
                 }
+                Step::Token(owner) => {
+                    step = self.back_ends.get_token(owner, &mut exchange).await;
+                    continue;
+                }
                 Step::Call(call) => *call,
             };
             let of_body = call.body.clone();
@@ -185,11 +189,13 @@ impl Gateway {
             step = match result {
                 Ok(response) => {
                     let (parts, incoming) = response.into_parts();
-                    response_body = Some(Source::new(incoming));
+                    let source = source_of(&of_body, &request_body, &response_body);
                     let head = BackendResponse {
                         status: parts.status.as_u16(),
                         headers: parts.headers,
+                        request_left: source.is_none_or(Source::is_left),
                     };
+                    response_body = Some(Source::new(incoming));
                     exchange.response(head, now)
                 }
                 Err(mut fault) => {
@@ -285,7 +291,7 @@ fn finished(
 fn made(step: Step) -> Response<StreamBody> {
     match step {
         Step::Answer(answer) => finished(*answer, &None, &None),
-        Step::Call(_) | Step::Read(..) | Step::Ask(_) => {
+        Step::Call(_) | Step::Token(_) | Step::Read(..) | Step::Ask(_) => {
             empty_answer(StatusCode::INTERNAL_SERVER_ERROR)
         }
     }

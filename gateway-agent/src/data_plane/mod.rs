@@ -2,7 +2,7 @@
 //!
 //! A request's way: `listen` accepts it, `handle` finds its API in the current route table and
 //! runs the plan, `admission` says who may use it, `back_end` makes the calls that the plan asks
-//! for, bodies stream through `source`.
+//! for, bodies stream through `source`. `tokens` gets the access tokens that back ends want.
 //! `endpoints` tells how the back ends of all APIs stand.
 
 mod admission;
@@ -14,6 +14,7 @@ mod listen;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use admission::{Admission, NoCredentials};
 pub use back_end::{BackEndPolicy, BackEnds};

@@ -1,8 +1,10 @@
 //! The data plane with real HTTP back ends: what clients get when back ends fail.
 
+mod tokens;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +32,8 @@ struct Serving {
     set: DeployedSet,
     routes: Routes,
     url: String,
+    /// That have come so far.
+    messages: Arc<AtomicU64>,
 }
 
 impl Serving {
@@ -47,6 +51,7 @@ impl Serving {
             Vec::new(),
         )
         .unwrap();
+        let messages = Arc::<AtomicU64>::default();
         let gateway = Gateway {
             tenants: None,
             routes: Arc::clone(&routes),
@@ -57,7 +62,7 @@ impl Serving {
             settings: Arc::new(settings),
             admission: Arc::new(super::NoCredentials),
             started: 0,
-            messages: Arc::default(),
+            messages: Arc::clone(&messages),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -74,7 +79,12 @@ impl Serving {
                 );
             }
         });
-        Self { set, routes, url }
+        Self {
+            set,
+            routes,
+            url,
+            messages,
+        }
     }
 
     fn deploy(&mut self, artifact: &Artifact, revision: u64) {

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use artifact::Severity;
-use base64::Engine as _;
 
 use super::Compiler;
 use super::place::Place;
@@ -12,11 +11,12 @@ use crate::plan::{Leaf, NotExecuted, Timeout};
 use crate::xml::Element;
 
 impl Compiler<'_> {
-    /// Reads into `leaf`; what makes the endpoint one that is not executed is given back.
+    /// Reads into `leaf`, of the endpoint with this name; what makes the endpoint one that is not executed is given back.
     pub(super) fn definition(
         &mut self,
         kind: &Element,
         place: &Place<'_>,
+        name: &str,
         leaf: &mut Leaf,
     ) -> Option<NotExecuted> {
         let mut not_executed = None;
@@ -28,12 +28,9 @@ impl Compiler<'_> {
                         self.failure_rule(&child.name, value, &place, leaf);
                     }
                 }
-                "authentication" => match basic(child) {
-                    Some(authorization) => leaf.authorization = Some(authorization),
-                    None => {
-                        let what = "endpoint authentication other than basicAuth";
-                        not_executed = Some(self.note_not_executed(&place, what));
-                    }
+                "authentication" => match self.authentication(child, &place, name) {
+                    Ok(authentication) => leaf.authentication = authentication,
+                    Err(element) => not_executed = Some(element),
                 },
                 "enableAddressing" | "enableSec" | "enableRM" => self.findings.add(
                     Severity::NotExecuted,
@@ -133,16 +130,4 @@ fn set_codes(text: &str, set: impl FnOnce(Vec<i64>)) -> bool {
 /// A list without codes is none.
 fn listed(codes: Vec<i64>) -> Option<Vec<i64>> {
     (!codes.is_empty()).then_some(codes)
-}
-
-/// The Authorization header of `<basicAuth>` with a user name and a password written in it.
-fn basic(authentication: &Element) -> Option<String> {
-    let basic = authentication.child("basicAuth")?;
-    let written = |name: &str| {
-        let text = basic.child(name)?.text();
-        (!text.contains('{')).then_some(text)
-    };
-    let pair = format!("{}:{}", written("username")?, written("password")?);
-    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-    Some(format!("Basic {encoded}"))
 }

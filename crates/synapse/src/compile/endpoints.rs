@@ -68,7 +68,7 @@ impl Compiler<'_> {
                     self.findings.refuse(&place, message);
                 }
                 _ => {
-                    let found = self.endpoint_kind(child, element, &place);
+                    let found = self.endpoint_kind(child, element, &name, &place);
                     kind.get_or_insert(found);
                 }
             }
@@ -117,13 +117,14 @@ impl Compiler<'_> {
         &mut self,
         kind: &Element,
         parent: &Element,
+        name: &str,
         place: &Place<'_>,
     ) -> EndpointKind {
         match kind.name.as_str() {
             "http" | "address" | "default" => {
                 let address = self.address(kind, place);
                 let mut leaf = Leaf::to(address);
-                match self.definition(kind, place, &mut leaf) {
+                match self.definition(kind, place, name, &mut leaf) {
                     Some(not_executed) => EndpointKind::NotExecuted(not_executed),
                     None => EndpointKind::Leaf(Box::new(leaf)),
                 }
@@ -302,7 +303,7 @@ impl Leaf {
             discard: false,
             suspension: Suspension::default(),
             retry: RetryCodes::default(),
-            authorization: None,
+            authentication: None,
         }
     }
 }

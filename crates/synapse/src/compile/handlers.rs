@@ -5,7 +5,7 @@ use artifact::Severity;
 
 use super::place::Place;
 use super::{Compiler, EXTENSION_SUFFIXES};
-use crate::plan::{Authentication, Cors, Handler, NotExecuted};
+use crate::plan::{Authenticator, Cors, Handler, NotExecuted};
 use crate::xml::Element;
 
 impl Compiler<'_> {
@@ -61,7 +61,7 @@ impl Compiler<'_> {
                 sequence: self.sequence_names.get("_cors_request_handler_").copied(),
             }),
             "APIStatusHandler" => Handler::Status,
-            "APIAuthenticationHandler" => Handler::Authentication(Authentication {
+            "APIAuthenticationHandler" => Handler::Authentication(Authenticator {
                 schemes: property("APISecurity").map(list).unwrap_or_default(),
                 authorization_header: property("AuthorizationHeader").map(str::to_owned),
                 api_key_header: property("ApiKeyHeader").map(str::to_owned),

@@ -113,14 +113,7 @@ impl Compiler<'_> {
             }
             self.not_executed(place, &format!("{what}: {error}"))
         })?;
-        for alias in parsed.aliases() {
-            if !self.aliases.contains(alias) {
-                let message = format!(
-                    "alias {alias} is not among the artifact's credentials; reaching it is a fault"
-                );
-                self.findings.add(Severity::NotExecuted, place, message);
-            }
-        }
+        self.note_aliases(&parsed, place);
         Ok(parsed)
     }
 
@@ -301,17 +294,5 @@ impl Compiler<'_> {
     fn endpoint_inside(&mut self, element: &Element, place: &Place<'_>) -> Option<EndpointRef> {
         let endpoint = element.child("endpoint")?;
         Some(self.endpoint_ref(endpoint, &place.child("endpoint")))
-    }
-
-    fn class(&mut self, element: &Element, place: &Place<'_>) -> Option<Mediator> {
-        let class = element.attribute("name").unwrap_or_default();
-        match class.rsplit('.').next().unwrap_or_default() {
-            "APIMgtResponseHandler" | "APIMgtFaultHandler" | "APIMgtThrottleUsageHandler" => {
-                let message = format!("class {class}: analytics are not collected");
-                self.findings.add(Severity::Ignored, place, message);
-                None
-            }
-            _ => Some(self.not_executed(place, &format!("class {class}"))),
-        }
     }
 }

@@ -1,8 +1,10 @@
 //! From an artifact to its plan: read, check, compile. What is not executed becomes a finding.
 
 mod api;
+mod authentication;
 mod bundle;
 mod cache;
+mod class;
 mod endpoint_definition;
 mod endpoints;
 mod enrich;

@@ -10,9 +10,11 @@ const MAX_DEPTH: usize = 16;
 
 impl Plan {
     /// Goes on with the endpoint states of the revision that this plan takes the place of: an
-    /// endpoint that is defined as before stays suspended, a group goes on where it was. To be
+    /// endpoint that is defined as before stays suspended, a group goes on where it was; and with
+    /// its tokens, each of which is found by the credentials that it was got with. To be
     /// called before the plan serves; afterwards it has no effect.
     pub fn take_over_states(&self, older: &Self) {
+        self.tokens.take_over(&older.tokens);
         let before: HashMap<_, _> = older
             .endpoints
             .iter()

@@ -14,7 +14,7 @@ pub(crate) struct Shared {
 }
 
 /// A panic elsewhere leaves the value usable: each change is made in one piece.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -32,12 +32,12 @@ impl Shared {
     }
 }
 
-/// The place of an endpoint's [`Shared`]: made when it is first needed, or taken over before.
+/// The place of what revisions share: made when it is first needed, or taken over before.
 #[derive(Debug, Default)]
-pub(crate) struct Cell(OnceLock<Arc<Shared>>);
+pub(crate) struct Cell<T>(OnceLock<Arc<T>>);
 
-impl Cell {
-    pub(crate) fn get(&self) -> &Arc<Shared> {
+impl<T: Default> Cell<T> {
+    pub(crate) fn get(&self) -> &Arc<T> {
         self.0.get_or_init(Arc::default)
     }
 

@@ -89,6 +89,13 @@ fn to_the_end(mut exchange: Exchange, mut step: Step, wanted: &Wanted<'_>) -> An
         exchange.take_logs();
         step = match step {
             Step::Answer(answer) => return *answer,
+            Step::Token(_) => {
+                while exchange.token_call(1_600_000_000_001).is_some() {
+                    let body = Bytes::copy_from_slice(wanted.body);
+                    exchange.token_came(Ok((200, body)), 1_600_000_000_001);
+                }
+                exchange.with_token(1_600_000_000_001)
+            }
             Step::Ask(_) => panic!("asks for credentials while security is off"),
             Step::Read(_, Need::UpTo(most)) if wanted.body.len() > most => exchange.read(Ok(None)),
             Step::Read(..) => {
@@ -104,6 +111,7 @@ fn to_the_end(mut exchange: Exchange, mut step: Step, wanted: &Wanted<'_>) -> An
                 let response = BackendResponse {
                     status: 200,
                     headers: wanted.headers(),
+                    request_left: number % 3 == 0,
                 };
                 exchange.response(response, 1_600_000_000_001)
             }

@@ -9,7 +9,7 @@ use super::exchange::{Body, Exchange, Step};
 use super::run::Flowing;
 use super::settings::Security;
 use crate::expression::Scope;
-use crate::plan::{Authentication, Handler, KeyType};
+use crate::plan::{Authenticator, Handler, KeyType};
 
 /// What [`Step::Ask`] asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Exchange {
             Handler::Authentication(authentication) => Some(authentication),
             _ => None,
         });
-        let header = |name: fn(&Authentication) -> &Option<String>, otherwise| {
+        let header = |name: fn(&Authenticator) -> &Option<String>, otherwise| {
             authentication
                 .and_then(|it| name(it).as_deref())
                 .unwrap_or(otherwise)

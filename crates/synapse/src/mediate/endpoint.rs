@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
 use super::answers::not_executed;
 use super::choose::Stop;
 use super::exchange::{BackendCall, Body, Exchange, Fault, Step};
 use super::run::{Flowing, MAX_CALLS};
+use super::token::{GoesOn, InUse, secret_value};
 use crate::expression::Scope;
-use crate::plan::{Address, EndpointKind, EndpointRef, Leaf, SequenceRef, Timeout};
+use crate::plan::{Address, Authentication, EndpointKind, EndpointRef, Leaf, SequenceRef, Timeout};
 
 /// A call that is under way.
 #[derive(Debug)]
@@ -26,6 +26,10 @@ pub(super) struct Sending {
     body: Body,
     content_type: Option<String>,
     after: After,
+    /// For an endpoint that wants one.
+    pub(super) token: Option<InUse>,
+    /// The back end has refused one token already.
+    pub(super) renewed: bool,
 }
 
 /// What follows the response.
@@ -49,6 +53,8 @@ impl Exchange {
             body: Body::Empty,
             content_type: None,
             after,
+            token: None,
+            renewed: false,
         };
         if let Err(stop) = self.choose(reference, &mut sending) {
             return stop.into();
@@ -113,19 +119,21 @@ impl Exchange {
         match self.choose_after(&mut sending, fault, again) {
             Err(stop) => stop.into(),
             Ok(()) => {
-                self.message.body.clone_from(&sending.body);
-                self.message.content_type.clone_from(&sending.content_type);
-                self.call_chosen(sending)
+                sending.token = None;
+                sending.renewed = false;
+                self.call_again(sending)
             }
         }
     }
 
-    fn call_chosen(&mut self, sending: Sending) -> Flowing {
-        self.calls += 1;
-        if self.calls > MAX_CALLS {
-            let message = format!("more than {MAX_CALLS} back-end calls for one request");
-            return Flowing::Failed(Fault::new(0, message));
-        }
+    /// Makes a call with the body that an earlier one had.
+    pub(super) fn call_again(&mut self, sending: Sending) -> Flowing {
+        self.message.body.clone_from(&sending.body);
+        self.message.content_type.clone_from(&sending.content_type);
+        self.call_chosen(sending)
+    }
+
+    pub(super) fn call_chosen(&mut self, sending: Sending) -> Flowing {
         let plan = Arc::clone(&self.plan);
         let Some(endpoint) = plan.endpoints.get(sending.leaf) else {
             return Flowing::Failed(missing("?"));
@@ -137,6 +145,16 @@ impl Exchange {
                 return Flowing::Failed(missing(&endpoint.name));
             }
         };
+        if let Some(Authentication::Oauth(oauth)) = &leaf.authentication
+            && sending.token.is_none()
+        {
+            return self.want_token(oauth, GoesOn::Send(sending));
+        }
+        self.calls += 1;
+        if self.calls > MAX_CALLS {
+            let message = format!("more than {MAX_CALLS} back-end calls for one request");
+            return Flowing::Failed(Fault::new(0, message));
+        }
         for property in &endpoint.properties {
             if let Flowing::Failed(fault) = self.run_property(property) {
                 return Flowing::Failed(fault);
@@ -149,13 +167,22 @@ impl Exchange {
         };
         // A fault sequence may still look at the headers; the body is gone once it is sent.
         self.message.headers.clone_from(&headers);
-        if let Some(value) = &leaf.authorization
-            && let Ok(mut value) = HeaderValue::try_from(value)
-        {
-            value.set_sensitive(true);
+        let authorization = match (&leaf.authentication, &sending.token) {
+            (Some(Authentication::Basic { username, password }), _) => {
+                match self.basic(username, password) {
+                    Ok(value) => Some(value),
+                    Err(fault) => return Flowing::Failed(fault),
+                }
+            }
+            (Some(Authentication::Oauth(_)), Some(used)) => {
+                secret_value(&format!("Bearer {}", used.token))
+            }
+            _ => None,
+        };
+        if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value);
         }
-        let may_repeat = !sending.path.is_empty();
+        let may_repeat = !sending.path.is_empty() || sending.token.is_some();
         self.sending = Some(sending);
         Flowing::Done(Step::Call(Box::new(BackendCall {
             method,

@@ -14,7 +14,9 @@ use super::content::Seen;
 use super::endpoint::Sending;
 use super::handlers::Stage;
 use super::settings::Settings;
+use super::token::{Awaiting, InUse};
 use crate::dispatch::ResourceOutcome;
+use crate::endpoint::TokenOwner;
 use crate::expression::{Expression, MAX_TEXT, Scope};
 use crate::plan::{Block, LogCategory, Media, Plan, SequenceRef};
 
@@ -53,6 +55,9 @@ pub struct Environment {
 #[derive(Debug)]
 pub enum Step {
     Call(Box<BackendCall>),
+    /// A back end wants a token. Among all with the same owner, one at a time calls what
+    /// [`Exchange::token_call`] says, until it says nothing; then [`Exchange::with_token`] goes on.
+    Token(TokenOwner),
     /// A mediator looks into this body, [`Body::Request`] or [`Body::Response`]: it is to be read
     /// as far as needed and given to [`Exchange::read`].
     Read(Body, Need),
@@ -83,7 +88,7 @@ pub struct BackendCall {
     pub endpoint: String,
     /// REQUEST_HOST_HEADER: the Host header, where it is not the address's.
     pub host: Option<String>,
-    /// If it fails, another endpoint may get the same body.
+    /// The same body may be sent once more: to another endpoint, or with another token.
     pub may_repeat: bool,
 }
 
@@ -92,6 +97,8 @@ pub struct BackendCall {
 pub struct BackendResponse {
     pub status: u16,
     pub headers: HeaderMap,
+    /// The body of the request that it answers can be sent once more.
+    pub request_left: bool,
 }
 
 /// What the client gets.
@@ -103,7 +110,7 @@ pub struct Answer {
 }
 
 /// The body of a message, mostly without looking at it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub enum Body {
     #[default]
     Empty,
@@ -112,6 +119,18 @@ pub enum Body {
     /// The back end's response body, as it streams in.
     Response,
     Bytes(Bytes),
+}
+
+/// What it holds is not shown.
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Request => f.write_str("Request"),
+            Self::Response => f.write_str("Response"),
+            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+        }
+    }
 }
 
 /// A failure with Synapse's error code.
@@ -233,6 +252,10 @@ pub struct Exchange {
     pub(super) handlers: Vec<Handler>,
     /// The call that the data plane is making.
     pub(super) sending: Option<Sending>,
+    /// The token that the data plane is getting.
+    pub(super) awaiting: Option<Awaiting>,
+    /// The one that OAuthMediator has put into the message.
+    pub(super) token: Option<InUse>,
     /// Mediators run and calls made so far, against loops.
     pub(super) executed: usize,
     /// Why an expression of the mediator that is running could not be evaluated.

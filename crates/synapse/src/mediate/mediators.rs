@@ -2,14 +2,25 @@
 
 use std::collections::HashMap;
 
+use http::HeaderName;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::answers::not_executed;
 use super::endpoint::After;
 use super::exchange::{Exchange, Fault, Frame, LogRecord};
 use super::run::Flowing;
+use super::token::{GoesOn, secret_value};
 use crate::expression::{Expression, Scope, Value};
 use crate::plan::{
-    Addressing, CallTemplate, Condition, Log, Media, Mediator, Operand, Property, ValueKind,
+    Addressing, ApiKey, CallTemplate, Condition, Log, Media, Mediator, Operand, Property, ValueKind,
 };
+
+/// What a query parameter holds as it is: unreserved characters (RFC 3986).
+const PARAMETER: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Bytes of a property's value.
 const MAX_VALUE: usize = 1024 * 1024;
@@ -88,6 +99,9 @@ impl Exchange {
             Mediator::Rewrite(rewrite) => return self.rewrite(rewrite),
             Mediator::Cache(cache) => return self.find_kept(cache),
             Mediator::Collect => self.keep_response(),
+            Mediator::Token(oauth) => return self.want_token(oauth, GoesOn::Header),
+            Mediator::TokenResponse => return self.token_response(),
+            Mediator::ApiKey(key) => return self.put_api_key(key),
             Mediator::NotExecuted(element) => return Flowing::Done(not_executed(element)),
         }
         Flowing::On
@@ -166,6 +180,28 @@ impl Exchange {
             _ => None,
         };
         (self.complete(value.into_text()), markup)
+    }
+
+    /// The key as a header, or behind the URL postfix, percent-encoded (`URIBuilder.addParameter`).
+    fn put_api_key(&mut self, key: &ApiKey) -> Flowing {
+        let value = match self.reveal(&key.value.0) {
+            Ok(value) => value,
+            Err(fault) => return Flowing::Failed(fault),
+        };
+        if key.in_query {
+            let postfix = self.axis2.entry("REST_URL_POSTFIX".to_owned()).or_default();
+            let joint = if postfix.contains('?') { '&' } else { '?' };
+            let encoded = |text: &str| utf8_percent_encode(text, PARAMETER).to_string();
+            let parameter = format!("{joint}{}={}", encoded(&key.name), encoded(&value));
+            // What comes behind a fragment is no query.
+            let end = postfix.find('#').unwrap_or(postfix.len());
+            postfix.insert_str(end, &parameter);
+        } else if let (Ok(name), Some(value)) =
+            (HeaderName::try_from(&key.name), secret_value(&value))
+        {
+            self.message.headers.insert(name, value);
+        }
+        Flowing::On
     }
 
     fn call_template(&mut self, call: &CallTemplate) -> Flowing {

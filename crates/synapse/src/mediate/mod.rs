@@ -23,6 +23,7 @@ mod settings;
 mod start;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use admission::{Admitted, Asked, Question, Refused};
 pub use answers::{engine_answer, not_found, transport_denied};

@@ -31,6 +31,11 @@ impl Exchange {
     #[must_use]
     pub fn response(&mut self, response: BackendResponse, now: i64) -> Step {
         self.environment.now = now;
+        if response.status == 401
+            && let Some(step) = self.renew(response.request_left)
+        {
+            return step;
+        }
         self.message = Message {
             headers: response.headers,
             body: Body::Response,

@@ -92,6 +92,8 @@ impl Exchange {
             frames: Vec::new(),
             handlers: Vec::new(),
             sending: None,
+            awaiting: None,
+            token: None,
             executed: 0,
             unevaluated: Cell::default(),
             calls: 0,

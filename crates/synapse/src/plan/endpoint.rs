@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{NotExecuted, Property};
+use super::{Authentication, NotExecuted, Property};
 use crate::dispatch::EndpointTemplate;
-use crate::endpoint::{Algorithm, Cell, Identity, RetryCodes, Suspension};
+use crate::endpoint::{Algorithm, Cell, Identity, RetryCodes, Shared, Suspension};
 use crate::expression::Expression;
 
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Endpoint {
     /// Set on the message before it is sent.
     pub(crate) properties: Vec<Property>,
     pub(crate) identity: Identity,
-    pub(crate) shared: Cell,
+    pub(crate) shared: Cell<Shared>,
 }
 
 #[derive(Debug)]
@@ -46,8 +46,7 @@ pub(crate) struct Leaf {
     pub(crate) discard: bool,
     pub(crate) suspension: Suspension,
     pub(crate) retry: RetryCodes,
-    /// The value of the Authorization header (`basicAuth`).
-    pub(crate) authorization: Option<String>,
+    pub(crate) authentication: Option<Authentication>,
 }
 
 #[derive(Debug)]

@@ -10,7 +10,7 @@ pub(crate) enum Handler {
     /// APIStatusHandler.
     Status,
     /// APIAuthenticationHandler.
-    Authentication(Authentication),
+    Authentication(Authenticator),
     /// ThrottleHandler, APIThrottleHandler.
     Quota,
     /// APIManagerExtensionHandler: sequences before and after those of the resource.
@@ -40,7 +40,7 @@ pub(crate) struct Cors {
 
 /// The properties of an APIAuthenticationHandler.
 #[derive(Debug, Default)]
-pub(crate) struct Authentication {
+pub(crate) struct Authenticator {
     /// APISecurity: `oauth2`, `api_key`, `basic_auth`, `mutualssl` and which of them must be.
     pub(crate) schemes: Vec<String>,
     pub(crate) authorization_header: Option<String>,

@@ -1,19 +1,22 @@
 //! The executable plan of one artifact: immutable, without XML.
 
+mod authentication;
 mod endpoint;
 mod handler;
 mod rewrite;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::cache::Kept;
 use crate::dispatch::{ApiRoute, MethodSet};
+use crate::endpoint::{Cell, Tokens};
 use crate::expression::{Expression, Scope};
 use crate::pattern::Pattern;
 
+pub(crate) use authentication::{Authentication, Grant, Oauth, Secret};
 pub(crate) use endpoint::{Address, Endpoint, EndpointKind, EndpointRef, Group, Leaf, Timeout};
-pub(crate) use handler::{Authentication, Cors, Handler, Lifecycle};
+pub(crate) use handler::{Authenticator, Cors, Handler, Lifecycle};
 pub(crate) use rewrite::{
     Change, Check, CheckSource, Fragment, Rewrite, RewriteAction, RewriteRule,
 };
@@ -41,6 +44,8 @@ pub struct Plan {
     /// Secrets by alias, for `wso2:vault-lookup`.
     pub(crate) credentials: Secrets,
     pub(crate) lifecycle: Lifecycle,
+    /// Access tokens of back ends.
+    pub(crate) tokens: Cell<Mutex<Tokens>>,
 }
 
 /// Secrets by alias; their values are never shown.
@@ -150,8 +155,22 @@ pub(crate) enum Mediator {
     Cache(Box<Cache>),
     /// `cache` that collects: keeps the response.
     Collect,
+    /// OAuthMediator: the header Authorization with a token of the back end's.
+    Token(Box<Oauth>),
+    /// OAuthResponseMediator.
+    TokenResponse,
+    ApiKey(Box<ApiKey>),
     /// The answer depends on an element that is not executed: 501 instead of a guess.
     NotExecuted(NotExecuted),
+}
+
+/// ApiKeyMediator.
+#[derive(Debug)]
+pub(crate) struct ApiKey {
+    /// The name of the header, or of the query parameter.
+    pub(crate) name: String,
+    pub(crate) in_query: bool,
+    pub(crate) value: Secret,
 }
 
 /// The headers of WS-Addressing that steer the engine.

@@ -73,6 +73,7 @@ fn back_end_says(exchange: &mut Exchange) -> HeaderMap {
     let head = BackendResponse {
         status: 200,
         headers: HeaderMap::new(),
+        request_left: false,
     };
     answer(exchange.response(head, 0)).1
 }
@@ -145,6 +146,7 @@ fn answers_of_the_back_end_get_the_headers_that_they_lack() {
     let response = BackendResponse {
         status: 200,
         headers,
+        request_left: false,
     };
     assert_eq!(
         answer(exchange.response(response, 0)).1["access-control-allow-origin"],

@@ -3,6 +3,7 @@
 mod endpoints;
 mod handlers;
 mod mediators;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -96,7 +97,11 @@ const SEND: &str = "<inSequence><send><endpoint key='E'/></send></inSequence>";
 fn respond_with(status: u16) -> BackendResponse {
     let mut headers = HeaderMap::new();
     headers.insert("x-out", HeaderValue::from_static("2"));
-    BackendResponse { status, headers }
+    BackendResponse {
+        status,
+        headers,
+        request_left: true,
+    }
 }
 
 #[test]
