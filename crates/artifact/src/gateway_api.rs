@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -59,7 +59,7 @@ pub struct Artifact {
     pub credentials_to_be_add: Vec<Credential>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub credentials_to_be_remove: Vec<String>,
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "by_name")]
     pub other: Map<String, Value>,
 }
 
@@ -231,6 +231,14 @@ fn strip_place(message: &str) -> String {
         .to_owned()
 }
 
+/// The members in an order of their own, for the text is what digests are made of.
+fn by_name<S: Serializer>(members: &Map<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut members = members.clone();
+    members.values_mut().for_each(Value::sort_all_objects);
+    members.sort_keys();
+    members.serialize(serializer)
+}
+
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -379,6 +387,20 @@ mod tests {
             r#"{"name":"Pizza","version":"1.0","tenantDomain":"carbon.super","apiId":"u-1","override":true}"#
         );
         assert_eq!(Artifact::parse(&text).unwrap(), artifact);
+    }
+
+    #[test]
+    fn the_order_of_members_does_not_change_the_text() {
+        let with = |members: &str| {
+            let text = MINIMAL.replacen('{', &format!("{{{members},"), 1);
+            Artifact::parse(&text).unwrap().to_text().unwrap()
+        };
+        let text = with(r#""z":{"b":1,"a":[{"d":1,"c":2}]},"y":2"#);
+        assert_eq!(text, with(r#""y":2,"z":{"a":[{"c":2,"d":1}],"b":1}"#));
+        assert!(
+            text.ends_with(r#""y":2,"z":{"a":[{"c":2,"d":1}],"b":1}}"#),
+            "{text}"
+        );
     }
 
     #[test]

@@ -181,6 +181,14 @@ mod tests {
             let payload = made.payload().unwrap();
             assert_eq!(json_of(&made.document, payload), value);
         }
+        let ordered = r#"{"z":1,"a":{"y":2,"b":3}}"#;
+        let made = xml_of(&serde_json::from_str(ordered).unwrap());
+        let xml = made.document.to_xml(made.payload().unwrap());
+        assert_eq!(
+            xml,
+            "<jsonObject><z>1</z><a><y>2</y><b>3</b></a></jsonObject>"
+        );
+        assert_eq!(as_json(&xml).to_string(), ordered);
         let odd = xml_of(&json!({"1 a": 1}));
         let xml = odd.document.to_xml(odd.payload().unwrap());
         assert_eq!(xml, "<jsonObject><__a>1</__a></jsonObject>");

@@ -5,8 +5,15 @@ use serde_saphyr::{Error as YamlError, SnippetMode};
 
 use super::OpenApiError;
 
-/// The document's value. JSON is told from YAML by its first character.
+/// The document's value, its members by their names, so that an API's digest does not depend on
+/// how they are ordered. JSON is told from YAML by its first character.
 pub(super) fn parse(text: &str) -> Result<Value, OpenApiError> {
+    let mut value = read(text)?;
+    value.sort_all_objects();
+    Ok(value)
+}
+
+fn read(text: &str) -> Result<Value, OpenApiError> {
     let text = text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with(['{', '[']) {
         return serde_json::from_str(text).map_err(|e| OpenApiError::Syntax {
