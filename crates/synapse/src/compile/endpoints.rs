@@ -233,8 +233,16 @@ impl Compiler<'_> {
     }
 
     fn endpoint_property(&mut self, element: &Element, place: &Place<'_>) -> Option<Property> {
-        element.set_attribute("name")?;
-        match self.property(element, place)? {
+        let name = element.set_attribute("name")?;
+        let computed = ["value", "expression"]
+            .iter()
+            .any(|attribute| element.attribute(attribute).is_some());
+        if !computed && element.elements().next().is_some() {
+            let message = format!("property {name} of inline XML is not set");
+            self.findings.add(Severity::NotExecuted, place, message);
+            return None;
+        }
+        match self.property(element, place, "")? {
             crate::plan::Mediator::Property(property) => Some(*property),
             // Reported; the endpoint works without it.
             _ => None,

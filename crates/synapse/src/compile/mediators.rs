@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Compiler;
 use super::place::Place;
-use super::shipped::{Shipped, shipped_sequence};
+use super::shipped::shipped_sequence;
 use crate::expression::Expression;
 use crate::pattern::Pattern;
 use crate::plan::{
@@ -42,7 +42,7 @@ impl Compiler<'_> {
 
     fn mediator(&mut self, element: &Element, place: &Place<'_>, text: &str) -> Option<Mediator> {
         match element.name.as_str() {
-            "property" => self.property(element, place),
+            "property" => self.property(element, place, text),
             "filter" => Some(self.filter(element, place, text)),
             "switch" => Some(self.switch(element, place, text)),
             "log" => Some(self.log(element, place)),
@@ -272,10 +272,7 @@ impl Compiler<'_> {
             return SequenceRef::Own(*index);
         }
         match shipped_sequence(key) {
-            Some(Shipped::Executed(sequence)) => SequenceRef::Shipped(sequence),
-            Some(Shipped::NotExecuted) => SequenceRef::NotExecuted(
-                self.note_not_executed(place, &format!("the gateway's sequence {key}")),
-            ),
+            Some((name, sequence)) => SequenceRef::Shipped(name, sequence),
             None => {
                 let message =
                     format!("sequence {key} is not in the artifact; reaching it is a fault");

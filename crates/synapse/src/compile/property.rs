@@ -23,7 +23,13 @@ const WITHOUT_EFFECT: [&str; 9] = [
 ];
 
 impl Compiler<'_> {
-    pub(super) fn property(&mut self, element: &Element, place: &Place<'_>) -> Option<Mediator> {
+    /// `text` is the document that the element stands in.
+    pub(super) fn property(
+        &mut self,
+        element: &Element,
+        place: &Place<'_>,
+        text: &str,
+    ) -> Option<Mediator> {
         let Some(name) = element.set_attribute("name") else {
             self.findings.refuse(place, "a property needs a name");
             return None;
@@ -85,14 +91,15 @@ impl Compiler<'_> {
                 }
                 Operand::Literal(value.to_owned())
             }
-            (None, Some(text), _) => {
-                match self.expression(place, &format!("property {name}"), text) {
+            (None, Some(written), _) => {
+                match self.expression(place, &format!("property {name}"), written) {
                     Ok(expression) => Operand::Expression(expression),
                     Err(not_executed) => return Some(not_executed),
                 }
             }
-            (None, None, Some(_)) => {
-                return Some(self.not_executed(place, &format!("property {name} of inline XML")));
+            (None, None, Some(inline)) => {
+                property.kind = ValueKind::Om;
+                Operand::Literal(self.stand_alone(inline, text))
             }
             (None, None, None) => {
                 self.findings

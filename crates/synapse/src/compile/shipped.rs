@@ -1,16 +1,10 @@
 //! The sequences that a gateway ships. An artifact's own sequence of the same name goes first.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use super::{Compiler, Findings, Place};
 use crate::plan::{Sequence, SequenceRef};
 use crate::xml::{Limits, read};
-
-/// What stands behind a shipped name.
-pub(super) enum Shipped {
-    Executed(Arc<Sequence>),
-    NotExecuted,
-}
 
 /// What ends a sequence of API Manager that answers the client: the message turns round, what was
 /// meant for the back end leaves it, and the CORS headers are put on.
@@ -23,8 +17,11 @@ const TURN_ROUND: &str = r#"<property name="RESPONSE" value="true"/>
   <property name="Accept" scope="transport" action="remove"/>
   <property name="X-JWT-Assertion" scope="transport" action="remove"/>"#;
 
+/// The artifact's own one goes first here, too.
+const CORS: &str = r#"<sequence key="_cors_request_handler_"/>"#;
+
 /// `_cors_request_handler_`: what the CORS handler found, as headers that are not there yet.
-const CORS: &str = r#"<filter source="$ctx:CORSConfiguration.Enabled" regex="true"><then>
+const CORS_HEADERS: &str = r#"<filter source="$ctx:CORSConfiguration.Enabled" regex="true"><then>
   <filter xpath="not($trp:Access-Control-Allow-Origin)">
     <property name="Access-Control-Allow-Origin" scope="transport" expression="$ctx:Access-Control-Allow-Origin"/>
   </filter>
@@ -92,6 +89,15 @@ fn definitions() -> Vec<(&'static str, String)> {
         "Client",
         r#"{"code":"$1","message":"$2","description":"$3"}"#,
     );
+    let refused = |otherwise| {
+        [
+            plain.clone(),
+            status("HTTP_RESPONSE_STATUS_CODE", otherwise),
+            TURN_ROUND.to_owned(),
+            CORS.to_owned(),
+        ]
+        .concat()
+    };
     let threat = r#"<payloadFactory media-type="json"><format>{"code":"$1","message":"$2","description":"$3"}</format>
         <args><arg expression="$ctx:THREAT_CODE"/><arg expression="$ctx:THREAT_MSG"/><arg expression="$ctx:THREAT_DESC"/></args>
         </payloadFactory><property name="HTTP_SC" scope="axis2" value="400"/>"#;
@@ -113,16 +119,22 @@ fn definitions() -> Vec<(&'static str, String)> {
           <property name="HTTP_SC" scope="axis2" value="404"/>
         </else></filter><respond/>"#;
     vec![
-        ("fault", fault.clone()),
-        ("_resource_mismatch_handler_", fault),
-        ("_cors_request_handler_", CORS.to_owned()),
+        ("fault", fault),
         (
-            "_auth_failure_handler_",
+            "_resource_mismatch_handler_",
+            r#"<sequence key="fault"/>"#.to_owned(),
+        ),
+        ("_cors_request_handler_", CORS_HEADERS.to_owned()),
+        ("_auth_failure_handler_", refused(401)),
+        // Who calls it sets the status before, and answers behind it (`OPAUtils`).
+        ("_opa_policy_failure_handler_", refused(500)),
+        (
+            "webhooksFaultSequence",
             [
-                plain.clone(),
-                status("HTTP_RESPONSE_STATUS_CODE", 401),
-                TURN_ROUND.to_owned(),
-                CORS.to_owned(),
+                r#"<payloadFactory media-type="json"><format>{"error":"$1"}</format>
+                <args><arg expression="$ctx:ERROR_DETAIL"/></args></payloadFactory>"#,
+                TURN_ROUND,
+                CORS,
             ]
             .concat(),
         ),
@@ -136,7 +148,7 @@ fn definitions() -> Vec<(&'static str, String)> {
         ),
         (
             "_graphql_failure_handler",
-            [plain, TURN_ROUND.to_owned(), CORS.to_owned()].concat(),
+            [plain.clone(), TURN_ROUND.to_owned(), CORS.to_owned()].concat(),
         ),
         ("_mcp_failure_handler_", [mcp, TURN_ROUND, CORS].concat()),
         (
@@ -168,16 +180,22 @@ fn definitions() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Shipped by API Manager and not executed: they need class mediators of its own.
-const NOT_EXECUTED: [&str; 2] = ["_opa_policy_failure_handler_", "webhooksFaultSequence"];
+/// One of them, compiled when it is first needed: they refer to each other.
+struct Shipped {
+    name: &'static str,
+    inside: String,
+    /// `None` for one that does not compile, which a test excludes.
+    compiled: OnceLock<Option<Arc<Sequence>>>,
+}
 
-/// By name; `None` for one that does not compile, which a test excludes.
-type ByName = Vec<(&'static str, Option<Arc<Sequence>>)>;
-
-static EXECUTED: LazyLock<ByName> = LazyLock::new(|| {
+static SHIPPED: LazyLock<Vec<Shipped>> = LazyLock::new(|| {
     definitions()
         .into_iter()
-        .map(|(name, inside)| (name, compiled(&format!("<sequence>{inside}</sequence>"))))
+        .map(|(name, inside)| Shipped {
+            name,
+            inside,
+            compiled: OnceLock::new(),
+        })
         .collect()
 });
 
@@ -195,27 +213,25 @@ fn compiled(text: &str) -> Option<Arc<Sequence>> {
     })
 }
 
-pub(super) fn shipped_sequence(key: &str) -> Option<Shipped> {
-    let executed = EXECUTED.iter().find(|(name, _)| *name == key);
-    match executed {
-        Some((_, Some(sequence))) => Some(Shipped::Executed(Arc::clone(sequence))),
-        Some((_, None)) => Some(Shipped::NotExecuted),
-        None => NOT_EXECUTED.contains(&key).then_some(Shipped::NotExecuted),
-    }
+/// The name and the gateway's sequence of that name.
+pub(super) fn shipped_sequence(key: &str) -> Option<(&'static str, Arc<Sequence>)> {
+    let shipped = SHIPPED.iter().find(|shipped| shipped.name == key)?;
+    let sequence = shipped
+        .compiled
+        .get_or_init(|| compiled(&format!("<sequence>{}</sequence>", shipped.inside)));
+    Some((shipped.name, sequence.clone()?))
 }
 
-/// The gateway's own sequence of this name, if it executes one.
+/// The gateway's own sequence of this name, if it has one.
 pub(crate) fn shipped_reference(key: &str) -> Option<SequenceRef> {
-    match shipped_sequence(key)? {
-        Shipped::Executed(sequence) => Some(SequenceRef::Shipped(sequence)),
-        Shipped::NotExecuted => None,
-    }
+    let (name, sequence) = shipped_sequence(key)?;
+    Some(SequenceRef::Shipped(name, sequence))
 }
 
 /// Whether a gateway has a sequence of this name of its own.
 #[must_use]
 pub fn is_shipped_sequence(key: &str) -> bool {
-    shipped_sequence(key).is_some()
+    SHIPPED.iter().any(|shipped| shipped.name == key)
 }
 
 #[cfg(test)]
@@ -224,8 +240,8 @@ mod tests {
 
     #[test]
     fn the_shipped_sequences_compile_without_findings() {
-        for (name, sequence) in EXECUTED.iter() {
-            assert!(sequence.is_some(), "{name}");
+        for shipped in SHIPPED.iter() {
+            assert!(shipped_sequence(shipped.name).is_some(), "{}", shipped.name);
         }
         assert!(is_shipped_sequence("main") && !is_shipped_sequence("mine"));
     }

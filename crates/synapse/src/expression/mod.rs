@@ -26,7 +26,7 @@ pub(crate) use evaluate::MAX_TEXT;
 
 use crate::message::{Envelope, NodeId};
 use function::Function;
-use json_path::JsonPath;
+pub(crate) use json_path::JsonPath;
 use path::Path;
 
 /// Bytes of one expression.

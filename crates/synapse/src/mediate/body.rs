@@ -2,15 +2,15 @@
 //! PayloadFactoryMediator, EnrichMediator, FaultMediator.
 
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::answers::{escaped, fill};
 use super::exchange::{Body, Exchange, Fault};
 use super::run::Flowing;
-use crate::expression::Value;
-use crate::message::{Document, Envelope, json_of, xml_of};
+use crate::expression::{Scope, Value};
+use crate::message::{Document, Edit, Envelope, Place, json_of, xml_of};
 use crate::plan::{
-    Argument, Enrich, EnrichSource, EnrichTarget, MakeFault, Media, Operand, PayloadFactory,
+    Action, Argument, Enrich, EnrichSource, EnrichTarget, MakeFault, Media, Operand, PayloadFactory,
 };
 
 const SOAP_11: &str = "http://schemas.xmlsoap.org/soap/envelope/";
@@ -105,11 +105,12 @@ impl Exchange {
                 self.message.set_body(Body::Empty, None);
                 return Flowing::On;
             }
+            EnrichTarget::RemoveJson(paths) => return self.remove_json(paths),
             EnrichTarget::RemoveProperty(name) => {
-                self.set_property(crate::expression::Scope::Default, name, None);
+                self.set_property(Scope::Default, name, None);
                 return Flowing::On;
             }
-            EnrichTarget::Body | EnrichTarget::Property(_) => {}
+            _ => {}
         }
         let Some((text, media)) = self.enriched(&enrich.source) else {
             return match self.unevaluated.take() {
@@ -118,16 +119,55 @@ impl Exchange {
             };
         };
         match &enrich.target {
-            EnrichTarget::Property(name) => {
-                let name = name.clone();
-                self.set_property(crate::expression::Scope::Default, &name, Some(text));
-                if media != Media::Text {
-                    self.markup.insert(name, media);
-                }
+            EnrichTarget::Property(name) => self.set_made(name, text, media),
+            EnrichTarget::PropertyChild(name) => return self.add_to_property(name, text, media),
+            EnrichTarget::Json(path, action) => {
+                return self.enrich_json(path, *action, (text, media));
             }
-            _ => self.replace_body(text, media),
+            EnrichTarget::Node(target, action) => {
+                return self.enrich_node(target, *action, (text, media));
+            }
+            EnrichTarget::Envelope => return self.replace_envelope(&text),
+            EnrichTarget::Body
+            | EnrichTarget::RemoveBody
+            | EnrichTarget::RemoveJson(_)
+            | EnrichTarget::RemoveProperty(_) => self.replace_body(text, media),
         }
         Flowing::On
+    }
+
+    fn set_made(&mut self, name: &str, text: String, media: Media) {
+        self.set_property(Scope::Default, name, Some(text));
+        if media != Media::Text {
+            self.markup.insert(name.to_owned(), media);
+        }
+    }
+
+    /// An item more in the JSON array, or an element more in the XML, that a property holds.
+    fn add_to_property(&mut self, name: &str, text: String, media: Media) -> Flowing {
+        let held = self.default.get(name).cloned().unwrap_or_default();
+        if let Ok(Json::Array(mut items)) = serde_json::from_str(&held) {
+            items.push(serde_json::from_str(&text).unwrap_or(Json::from(text)));
+            self.set_made(name, Json::Array(items).to_string(), Media::Json);
+            return Flowing::On;
+        }
+        let source = format!("<source>{text}</source>");
+        if media == Media::Xml
+            && let (Ok(document), Ok(source)) = (Document::parse(&held), Document::parse(&source))
+            && let Some(root) = document.elements(0).next()
+        {
+            let place = Place {
+                node: root,
+                attribute: None,
+            };
+            let edit = Edit::Elements(Action::Child, source);
+            if let Some(made) = document.edited(place, &edit) {
+                self.set_made(name, made.to_xml(0), Media::Xml);
+                return Flowing::On;
+            }
+        }
+        let message = format!("enrich: nothing can be added to property {name}");
+        Flowing::Failed(Fault::new(0, message))
     }
 
     /// The source as text, and what it is.
@@ -170,7 +210,7 @@ impl Exchange {
     }
 
     /// A body of the same kind leaves the content type as it is; another kind brings its own.
-    fn replace_body(&mut self, text: String, media: Media) {
+    pub(super) fn replace_body(&mut self, text: String, media: Media) {
         if text.is_empty() {
             self.message.set_body(Body::Empty, None);
         } else if self.message.media() == Some(media) {

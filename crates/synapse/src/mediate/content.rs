@@ -177,6 +177,13 @@ impl Mediator {
                 .any(operand),
             Self::Enrich(enrich) => match (&enrich.source, &enrich.target) {
                 (_, EnrichTarget::RemoveBody | EnrichTarget::RemoveProperty(_)) => false,
+                (
+                    _,
+                    EnrichTarget::RemoveJson(_)
+                    | EnrichTarget::Json(..)
+                    | EnrichTarget::Node(..)
+                    | EnrichTarget::Envelope,
+                ) => true,
                 (EnrichSource::Body | EnrichSource::Envelope, _) => true,
                 (EnrichSource::Expression(expression), _) => expression.reads_body(),
                 (EnrichSource::Property(_) | EnrichSource::Inline(..), _) => false,

@@ -70,17 +70,7 @@ impl Exchange {
         }
         self.axis2.insert("HTTP_SC".into(), status.to_string());
         self.message.set_body(Body::Empty, None);
-        let own = self.plan.sequence_names.get("_resource_mismatch_handler_");
-        match own.copied() {
-            Some(index) => self.answer_after_reference(&SequenceRef::Own(index)),
-            None => {
-                let plan = std::sync::Arc::clone(&self.plan);
-                match plan.apis.get(self.api) {
-                    Some(api) => self.answer_after_reference(&api.fault),
-                    None => Flowing::On,
-                }
-            }
-        }
+        self.answer_after("_resource_mismatch_handler_")
     }
 
     fn answer_after_cors(&mut self, cors: &Cors) -> Flowing {

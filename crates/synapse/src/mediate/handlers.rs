@@ -201,14 +201,11 @@ impl Exchange {
         })
     }
 
-    /// Runs a sequence that the artifact may replace; the client then gets what the message is.
+    /// Runs a sequence of the gateway, which the artifact may replace; the client then gets the message.
     pub(super) fn answer_after(&mut self, sequence: &str) -> Flowing {
-        let own = self.plan.sequence_names.get(sequence).copied();
-        let own = own.map(SequenceRef::Own);
-        self.enter_answer();
-        match own.or_else(|| shipped_reference(sequence)) {
-            Some(reference) => self.enter_reference(&reference),
-            None => Flowing::On,
+        match shipped_reference(sequence) {
+            Some(reference) => self.answer_after_reference(&reference),
+            None => Flowing::Done(engine_answer(500, "Internal Server Error", sequence)),
         }
     }
 

@@ -17,6 +17,7 @@ mod exchange;
 mod handlers;
 mod leave;
 mod mediators;
+mod part;
 mod rewrite;
 mod run;
 mod settings;

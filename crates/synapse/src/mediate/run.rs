@@ -146,7 +146,11 @@ impl Exchange {
                 Some(sequence) => sequence,
                 None => return missing("?"),
             },
-            SequenceRef::Shipped(sequence) => sequence,
+            SequenceRef::Shipped(name, sequence) => {
+                let own = plan.sequence_names.get(*name);
+                own.and_then(|at| plan.sequences.get(*at))
+                    .unwrap_or(sequence)
+            }
             SequenceRef::Missing(key) => return missing(key),
             SequenceRef::NotExecuted(element) => return Flowing::Done(not_executed(element)),
             SequenceRef::Dynamic(expression) => {

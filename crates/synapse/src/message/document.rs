@@ -160,33 +160,44 @@ impl Document {
         id
     }
 
-    /// Copies a node of another document, with the namespaces around it.
+    /// Copies a node of another document with all below it, and with the namespaces around it.
     pub(crate) fn copy(&mut self, parent: NodeId, from: &Self, node: NodeId) {
-        let outer: Vec<(String, String)> = from
-            .namespaces_in_scope(node)
-            .into_iter()
-            .filter(|(prefix, uri)| self.namespace(parent, prefix).unwrap_or_default() != *uri)
-            .collect();
-        let copied = self.copy_as_it_is(parent, from, node);
-        if let Some(Node {
-            kind: NodeKind::Element { namespaces, .. },
-            ..
-        }) = self.nodes.get_mut(copied)
-        {
-            for (prefix, uri) in outer {
-                if !namespaces.iter().any(|(own, _)| *own == prefix) {
-                    namespaces.push((prefix, uri));
-                }
-            }
+        let id = self.copy_alone(parent, from, node);
+        for child in from.children(node) {
+            self.copy_as_it_is(id, from, *child);
         }
     }
 
-    fn copy_as_it_is(&mut self, parent: NodeId, from: &Self, node: NodeId) -> NodeId {
+    fn copy_as_it_is(&mut self, parent: NodeId, from: &Self, node: NodeId) {
         let id = self.push(parent, from.kind(node).clone());
         for child in from.children(node) {
             self.copy_as_it_is(id, from, *child);
         }
-        id
+    }
+
+    /// Copies a node of another document without what is below it.
+    pub(super) fn copy_alone(&mut self, parent: NodeId, from: &Self, node: NodeId) -> NodeId {
+        let mut kind = from.kind(node).clone();
+        if let NodeKind::Element { namespaces, .. } = &mut kind {
+            for (prefix, uri) in from.namespaces_in_scope(node) {
+                let known = self.namespace(parent, &prefix).unwrap_or_default();
+                if known != uri && !namespaces.iter().any(|(own, _)| *own == prefix) {
+                    namespaces.push((prefix, uri));
+                }
+            }
+        }
+        self.push(parent, kind)
+    }
+
+    pub(super) fn set_attribute(&mut self, node: NodeId, index: usize, text: &str) {
+        if let Some(Node {
+            kind: NodeKind::Element { attributes, .. },
+            ..
+        }) = self.nodes.get_mut(node)
+            && let Some((_, value)) = attributes.get_mut(index)
+        {
+            text.clone_into(value);
+        }
     }
 
     pub(crate) fn kind(&self, node: NodeId) -> &NodeKind {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use crate::cache::Kept;
 use crate::dispatch::{ApiRoute, MethodSet};
 use crate::endpoint::{Cell, Tokens};
-use crate::expression::{Expression, Scope};
+use crate::expression::{Expression, JsonPath, Scope};
 use crate::pattern::Pattern;
 
 pub(crate) use authentication::{Authentication, Grant, Oauth, Secret};
@@ -115,13 +115,14 @@ pub(crate) struct Sequence {
 pub(crate) enum SequenceRef {
     /// One of the plan's.
     Own(usize),
-    /// One that the gateway ships.
-    Shipped(Arc<Sequence>),
+    /// One that the gateway ships, by its name: where an artifact's own sequence has that name, it
+    /// is the other shipped ones that lead here.
+    Shipped(&'static str, Arc<Sequence>),
     /// Nothing of that name was there when the plan was made.
     Missing(String),
     /// The key is computed per message.
     Dynamic(Expression),
-    /// A shipped one that this engine does not execute.
+    /// Its key cannot be computed here.
     NotExecuted(NotExecuted),
 }
 
@@ -306,10 +307,26 @@ pub(crate) enum EnrichSource {
 #[derive(Debug)]
 pub(crate) enum EnrichTarget {
     Body,
+    Envelope,
     Property(String),
+    /// Something is added to what a property holds.
+    PropertyChild(String),
+    /// A part of a JSON body.
+    Json(JsonPath, Action),
+    /// A part of the message as XML.
+    Node(Expression, Action),
     /// Of the body.
     RemoveBody,
+    RemoveJson(Vec<JsonPath>),
     RemoveProperty(String),
+}
+
+/// What `enrich` does at its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Replace,
+    Child,
+    Sibling,
 }
 
 /// A sequence template.

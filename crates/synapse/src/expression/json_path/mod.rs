@@ -4,6 +4,7 @@
 //! `$`, `.name`, `['name']`, `[n]`, `[a,b]`, `[from:to]`, `*`, `..`, `[?(@.name op literal)]` with
 //! `== != < <= > >=`, `&&` between them, `[?(@.name)]`, and `.length()`.
 
+mod edit;
 mod parse;
 
 use serde_json::Value;

@@ -11,7 +11,7 @@ const MAX_DEPTH: usize = 16;
 impl JsonPath {
     /// # Errors
     /// When it is no path, or uses what is not executed.
-    pub(in crate::expression) fn parse(text: &str) -> Result<Self, ExpressionError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, ExpressionError> {
         let text = text.trim();
         let rest = match text.strip_prefix('$') {
             Some(rest) => rest.to_owned(),

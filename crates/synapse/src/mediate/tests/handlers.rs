@@ -339,7 +339,7 @@ fn who_is_refused_is_told_why_and_scripts_can_read_it() {
     let step = exchange.answered(Question::Quota, Err(refused(429, 900_804, None)));
     let (status, _, text) = answer(step);
     assert_eq!(status, 429);
-    assert_eq!(text, r#"{"code":"900804","description":"d","message":"m"}"#);
+    assert_eq!(text, r#"{"code":"900804","message":"m","description":"d"}"#);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::*;
 
 /// Runs the in-sequence with a request body; gives the exchange and its first step that is not
 /// reading that body.
-fn run_with(
+pub(super) fn run_with(
     inside: &str,
     content_type: &str,
     body: &str,
@@ -54,7 +54,7 @@ fn run_with(
     (exchange, step)
 }
 
-fn run(inside: &str, content_type: &str, body: &str) -> (u16, HeaderMap, String) {
+pub(super) fn run(inside: &str, content_type: &str, body: &str) -> (u16, HeaderMap, String) {
     answer(run_with(inside, content_type, body, &[]).1)
 }
 

@@ -1,6 +1,7 @@
 //! Plans run on exchanges, without any I/O.
 
 mod endpoints;
+mod enrich;
 mod handlers;
 mod mediators;
 mod tokens;
@@ -305,4 +306,49 @@ fn loopback_goes_through_the_out_sequence() {
     assert_eq!((status, body.as_str()), (200, "hi"));
     assert_eq!(headers["x-out"], "1");
     assert!(headers.get("authorization").is_none());
+}
+
+#[test]
+fn the_artifact_s_own_sequences_go_first_in_those_of_the_gateway() {
+    let mut own = artifact(SEND);
+    let sequence = |name: &str, inside: &str| Content {
+        name: name.into(),
+        content: format!("<sequence name='{name}'>{inside}</sequence>"),
+    };
+    own.sequence_to_be_add = vec![sequence(
+        "_cors_request_handler_",
+        "<property name='X-Mine' scope='transport' value='1'/>",
+    )];
+    let (mut exchange, _) = start(&own, false);
+    let (status, headers, _) = answer(exchange.failed(Fault::new(101_503, "gone"), 5, true));
+    assert_eq!(status, 500);
+    assert_eq!(headers["x-mine"], "1");
+
+    let mut own =
+        artifact("<inSequence><sequence key='_resource_mismatch_handler_'/></inSequence>");
+    own.sequence_to_be_add = vec![sequence(
+        "fault",
+        "<property name='HTTP_SC' scope='axis2' value='418'/><respond/>",
+    )];
+    assert_eq!(answer(start(&own, false).1).0, 418);
+}
+
+#[test]
+fn the_gateway_s_failure_handlers_say_what_has_failed() {
+    for (name, status, body) in [
+        (
+            "_opa_policy_failure_handler_",
+            403,
+            r#"{"code":"9","message":"Forbidden","description":"d"}"#,
+        ),
+        ("webhooksFaultSequence", 200, r#"{"error":"d"}"#),
+    ] {
+        let resource = format!(
+            "<inSequence><property name='ERROR_CODE' value='9'/><property name='ERROR_MESSAGE' value='Forbidden'/>\
+             <property name='ERROR_DETAIL' value='d'/><property name='HTTP_RESPONSE_STATUS_CODE' value='403'/>\
+             <sequence key='{name}'/><respond/></inSequence>"
+        );
+        let (own_status, _, text) = answer(start(&artifact(&resource), false).1);
+        assert_eq!((own_status, text.as_str()), (status, body), "{name}");
+    }
 }
