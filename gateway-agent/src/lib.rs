@@ -50,7 +50,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use applied::Applied;
-use data_plane::{Addresses, BackEndPolicy, BackEnds, Gateway, NoCredentials};
+use data_plane::access_log::{Destination, Format};
+use data_plane::{
+    AccessLog, Addresses, BackEndPolicy, BackEnds, Correlation, Gateway, NoCredentials,
+    RequestLimits, Tunnels,
+};
 use driver::{Driver, Retriever, no_routes};
 use file_system::Files;
 use management::Health;
@@ -151,6 +155,22 @@ impl Agent {
             admission: Arc::new(NoCredentials),
             started: kit::clock::now_ms(),
             messages: Arc::default(),
+            limits: request_limits(config),
+            trusted_proxies: Arc::new(config.trusted_proxies()),
+            correlation: Correlation::new(
+                config
+                    .gateway
+                    .correlation_header
+                    .parse()
+                    .context("gateway.correlation_header")?,
+            ),
+            access_log: match serves(config) {
+                true => access_log(config)?,
+                false => None,
+            },
+            tunnels: Tunnels::new(Duration::from_millis(
+                config.gateway.limits.tunnel_idle_timeout,
+            )),
         };
         // Subscribed before the first pull: no event falls between.
         let events = events.filter(|_| config.retriever_directory().is_none());
@@ -190,7 +210,9 @@ impl Agent {
         let limits = &config.gateway.limits;
         let limits = data_plane::Limits {
             header_size: limits.max_header_size,
+            headers: limits.max_headers,
             header_timeout: Duration::from_millis(limits.header_timeout),
+            slow_client: Duration::from_millis(limits.slow_client_timeout),
             drain: Duration::from_millis(limits.drain_timeout),
         };
 
@@ -333,6 +355,39 @@ impl Agent {
         self.reporting.await.context("reporting ended")?;
         result
     }
+}
+
+fn request_limits(config: &Config) -> RequestLimits {
+    let limits = &config.gateway.limits;
+    RequestLimits {
+        headers: limits.max_headers,
+        body: match limits.max_request_body_size {
+            0 => u64::MAX,
+            size => size,
+        },
+        silence: Duration::from_millis(limits.slow_client_timeout),
+    }
+}
+
+/// Starts the access log, where there is one.
+fn access_log(config: &Config) -> anyhow::Result<Option<AccessLog>> {
+    let log = &config.gateway.access_log;
+    if !log.enable {
+        return Ok(None);
+    }
+    let destination = match log.path.as_str() {
+        "-" => Destination::StandardOutput,
+        "" => Destination::File(config.lockstep.data_dir.join("log").join("access.log")),
+        path => Destination::File(path.into()),
+    };
+    let format = match log.format.as_str() {
+        "json" => Format::Json,
+        _ => Format::Combined,
+    };
+    let started = AccessLog::start(destination.clone(), format, log.query);
+    started
+        .map(Some)
+        .with_context(|| format!("gateway.access_log: {destination:?} cannot be opened"))
 }
 
 /// Deploys what the snapshot holds, and gives the writer that goes on from there.

@@ -14,6 +14,7 @@ mod announcing;
 mod bad_input;
 mod corpus;
 mod data_api;
+mod data_plane;
 mod dependencies;
 mod direct;
 mod event_paths;

@@ -1,4 +1,4 @@
-//! Calls to back ends: pooled connections, hop-by-hop headers, time limits, error codes.
+//! Calls to back ends: pooled connections, time limits, error codes.
 
 use std::borrow::Cow;
 use std::error::Error as _;
@@ -7,11 +7,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
@@ -25,7 +23,10 @@ use rustls_platform_verifier::Verifier;
 use synapse::mediate::{BackendCall, Body, Fault};
 
 use super::body::StreamBody;
+use super::hop::strip_hop_by_hop;
+use super::refuse::framing_rule;
 use super::tokens::Turns;
+use super::upgrade;
 
 /// Where calls really go.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,32 +50,6 @@ pub struct BackEnds {
     policy: BackEndPolicy,
     global_timeout: Duration,
     pub(super) turns: Turns,
-}
-
-/// Headers that speak of one connection only (RFC 9110, section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    TE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("proxy-authorization"),
-    HeaderName::from_static("trailer"),
-];
-
-/// Takes the headers out that must not travel on, those named by Connection included.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
 }
 
 impl BackEnds {
@@ -116,18 +91,30 @@ impl BackEnds {
         })
     }
 
-    /// Makes the call and waits for the response's head.
+    /// Makes the call and waits for the response's head. `websocket`: the back end may switch to
+    /// one.
     pub(crate) async fn call(
         &self,
         call: BackendCall,
         body: StreamBody,
+        websocket: bool,
     ) -> Result<Response<Incoming>, Fault> {
         let timeout = call.timeout.unwrap_or(self.global_timeout);
-        let request = self.request(call, body)?;
+        let request = self.request(call, body, websocket)?;
         match tokio::time::timeout(timeout, self.client.request(request)).await {
             Err(_) => Err(Fault::new(Fault::TIMEOUT, "Send timeout")),
             Ok(Err(error)) => Err(fault(&error)),
             Ok(Ok(mut response)) => {
+                let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                if switches && !(websocket && upgrade::is_websocket(response.headers())) {
+                    let message = "the back end switches to a protocol that nobody has asked for";
+                    return Err(Fault::new(Fault::PROTOCOL, message));
+                }
+                // Else the length would travel on, and be another one than that of the body.
+                if let Some(rule) = framing_rule(response.headers()) {
+                    let message = format!("the back end's response has {rule}");
+                    return Err(Fault::new(Fault::PROTOCOL, message));
+                }
                 strip_hop_by_hop(response.headers_mut());
                 Ok(response)
             }
@@ -145,7 +132,12 @@ impl BackEnds {
         }
     }
 
-    fn request(&self, call: BackendCall, body: StreamBody) -> Result<Request<StreamBody>, Fault> {
+    fn request(
+        &self,
+        call: BackendCall,
+        body: StreamBody,
+        websocket: bool,
+    ) -> Result<Request<StreamBody>, Fault> {
         let bad = |what: &str| {
             Fault::new(
                 Fault::SENDING_FAILED,
@@ -169,18 +161,29 @@ impl BackEnds {
         headers.insert(HOST, host);
         // The client has its 100 by now, and the back end gets the body without asking.
         headers.remove(EXPECT);
+        // The length is that of the body, whatever a mediator has set.
+        headers.remove(CONTENT_LENGTH);
         if call.body == Body::Empty {
-            headers.remove(CONTENT_LENGTH);
             if ["POST", "PUT", "PATCH"].contains(&call.method.as_str()) {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
-        } else if body.size_hint().exact().is_none() {
+        } else if let Some(length) = body.size_hint().exact() {
+            headers.insert(CONTENT_LENGTH, length.into());
+        } else {
             // Without it the client library sends no body of unknown length with a GET.
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
+        if matches!(call.body, Body::Bytes(_) | Body::Empty) {
+            headers.remove(TRAILER);
+        }
+        if websocket {
+            upgrade::ask(&mut headers);
+        } else if headers.contains_key(TE) {
+            headers.insert(CONNECTION, HeaderValue::from_static("TE"));
+        }
         let mut request = Request::new(body);
         *request.method_mut() = call.method.parse().map_err(|_| bad("bad method"))?;
-        *request.uri_mut() = self.routed(uri, &authority)?;
+        *request.uri_mut() = self.routed(of_http(uri), &authority)?;
         *request.headers_mut() = headers;
         Ok(request)
     }
@@ -211,6 +214,18 @@ impl BackEnds {
         Uri::from_parts(parts)
             .map_err(|_| Fault::new(Fault::SENDING_FAILED, "bad back-end address"))
     }
+}
+
+/// WebSockets begin as HTTP: `ws` is `http`, and `wss` is `https` (RFC 6455, section 3).
+fn of_http(uri: Uri) -> Uri {
+    let scheme = match uri.scheme_str() {
+        Some("ws") => Scheme::HTTP,
+        Some("wss") => Scheme::HTTPS,
+        _ => return uri,
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.scheme = Some(scheme);
+    Uri::from_parts(parts).unwrap_or(uri)
 }
 
 /// The address with the characters percent-encoded that no URL may hold: artifacts have them in
@@ -281,22 +296,6 @@ fn fault(error: &hyper_util::client::legacy::Error) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn connection_headers_do_not_travel_on() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("connection", "close, X-Mine"),
-            ("x-mine", "1"),
-            ("transfer-encoding", "chunked"),
-            ("x-other", "2"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-        strip_hop_by_hop(&mut headers);
-        assert_eq!(headers.len(), 1);
-        assert_eq!(headers["x-other"], "2");
-    }
 
     #[test]
     fn forbidden_characters_are_encoded_and_nothing_else_is() {

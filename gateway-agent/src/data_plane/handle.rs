@@ -2,25 +2,35 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, RETRY_AFTER, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, USER_AGENT};
+use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use kit::config::TrustedProxies;
 use synapse::dispatch::{RequestHead, RouteTable, Selection};
 use synapse::mediate::{
-    self, Answer, BackendResponse, Body, Environment, Exchange, Fault, LogRecord, Need, Settings,
-    Step, Target,
+    self, BackendResponse, Environment, Exchange, Fault, LogRecord, Settings, Step, Target,
 };
 use synapse::plan::LogCategory;
 use tokio::sync::watch;
 
+use super::access_log::AccessLog;
 use super::admission::Admission;
-use super::back_end::{BackEnds, strip_hop_by_hop};
-use super::body::{self, StreamBody};
-use super::source::{ReadError, Source};
+use super::answers::{self, come_again, finished, made, refused, trace};
+use super::back_end::BackEnds;
+use super::bodies::Bodies;
+use super::body::StreamBody;
+use super::correlation::Correlation;
+use super::forwarded::Peer;
+use super::hop::{join_cookies, strip_hop_by_hop};
+use super::refuse::{Refusal, refusal};
+use super::source::{Bounds, Source};
+use super::transaction::{Answered, Transaction};
+use super::upgrade::{self, Tunnels};
 use crate::driver::Routes;
 use crate::patience::Patience;
 use crate::sync_core::{Deployment, Progress, Routed};
@@ -28,8 +38,6 @@ use crate::tenants::{NotInTime, Tenants};
 
 /// Asks for the headers that say which API and revision answered.
 const TRACE: HeaderName = HeaderName::from_static("lockstep-trace");
-const TRACE_API: HeaderName = HeaderName::from_static("lockstep-api");
-const TRACE_REVISION: HeaderName = HeaderName::from_static("lockstep-revision");
 
 /// Everything that requests share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -48,40 +56,82 @@ pub struct Gateway {
     /// When the gateway started and how many messages it has had: together a message's id.
     pub started: i64,
     pub messages: Arc<AtomicU64>,
+    pub limits: RequestLimits,
+    pub trusted_proxies: Arc<TrustedProxies>,
+    pub correlation: Correlation,
+    /// `None`: there is none.
+    pub access_log: Option<AccessLog>,
+    pub tunnels: Tunnels,
+}
+
+/// What a request may be.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLimits {
+    pub headers: usize,
+    /// Bytes of its body, as they come.
+    pub body: u64,
+    /// How long nothing of its body may come.
+    pub silence: Duration,
 }
 
 impl Gateway {
     /// Answers one request.
     pub(crate) async fn handle(
         &self,
-        request: Request<Incoming>,
-        https: bool,
-    ) -> Response<StreamBody> {
-        let is_head = request.method() == http::Method::HEAD;
-        let mut answer = self.answer(request, https).await;
-        let status = answer.status();
-        if is_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
-            // No body may follow these; a HEAD still tells how long it would have been.
-            if is_head
-                && let Some(length) = answer.body().size_hint().exact()
-                && length > 0
-            {
-                answer.headers_mut().insert(CONTENT_LENGTH, length.into());
-            }
-            if status == StatusCode::NO_CONTENT {
-                answer.headers_mut().remove(CONTENT_LENGTH);
-            }
-            *answer.body_mut() = body::empty();
+        mut request: Request<Incoming>,
+        peer: Arc<Peer>,
+    ) -> Response<Answered> {
+        let upgrade = upgrade::wanted(&mut request);
+        let (parts, incoming) = request.into_parts();
+        let correlation = self.correlation.of(&parts.headers);
+        let entry = self.access_log.as_ref().map(|log| {
+            let client = peer.client(&parts.headers, &self.trusted_proxies);
+            log.entry(&parts, client, &correlation)
+        });
+        let mut transaction = Transaction {
+            peer,
+            host: None,
+            correlation,
+            upgrade,
+            entry,
+        };
+        let method = parts.method.clone();
+        let version = parts.version;
+        let mut answer = match refusal(&parts, self.limits.headers) {
+            Some(refusal) => refused(refusal),
+            None => self.answer(parts, incoming, &mut transaction).await,
+        };
+        if version > Version::HTTP_11 {
+            answer.headers_mut().remove(CONNECTION);
         }
-        answer
+        answers::fit(&mut answer, &method);
+        let header = self.correlation.header.clone();
+        let Transaction {
+            correlation,
+            mut entry,
+            ..
+        } = transaction;
+        answer.headers_mut().insert(header, correlation);
+        if let Some(entry) = &mut entry {
+            entry.note(|record| record.status = answer.status());
+        }
+        answer.map(|body| Answered::new(body, entry))
     }
 
-    async fn answer(&self, request: Request<Incoming>, https: bool) -> Response<StreamBody> {
+    async fn answer(
+        &self,
+        parts: Parts,
+        incoming: Incoming,
+        transaction: &mut Transaction,
+    ) -> Response<StreamBody> {
         if self.patience.lasts() && !self.progress.borrow().missing.is_empty() {
             return come_again("the gateway is still fetching its APIs");
         }
-        let (parts, incoming) = request.into_parts();
+        let https = transaction.peer.https;
         let has_body = !incoming.is_end_stream();
+        if incoming.size_hint().lower() > self.limits.body {
+            return refused(Refusal::TOO_LARGE);
+        }
         let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let mut headers = parts.headers;
         // HTTP/2 names the host in its pseudo-header.
@@ -91,12 +141,16 @@ impl Gateway {
         {
             headers.insert(HOST, host);
         }
+        transaction.host = headers.get(HOST).cloned();
+        join_cookies(&mut headers);
+        strip_hop_by_hop(&mut headers);
+        transaction.peer.admit(&mut headers);
         let traced = self.trace_header && headers.contains_key(TRACE);
         let Ok(routes) = self.routes(target).await else {
             return come_again("the gateway is still fetching the APIs of the tenant");
         };
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let selection = routes.select(&RequestHead {
+        let head = RequestHead {
             method: parts.method.as_str(),
             target,
             host: text(HOST),
@@ -104,13 +158,20 @@ impl Gateway {
             content_type: text(CONTENT_TYPE),
             user_agent: text(USER_AGENT),
             has_body,
-        });
+        };
+        let selection = match transaction.upgrade {
+            None => routes.select(&head),
+            Some(_) => upgrade::select(&routes, &head),
+        };
         let selected = match selection {
             Selection::NotFound => return made(mediate::not_found(target)),
             Selection::TransportDenied => return made(mediate::transport_denied(https)),
             Selection::Api(selected) => selected,
         };
         let deployment = Arc::clone(&selected.attached.deployment);
+        if let Some(entry) = &mut transaction.entry {
+            entry.note(|record| record.deployment = Some(Arc::clone(&deployment)));
+        }
         // The postfix is the end of the target; what is kept of it does not hold the headers.
         let postfix = target.len() - selected.rest_url_postfix.len();
         let to = Target {
@@ -125,8 +186,13 @@ impl Gateway {
             headers,
             has_body,
         };
-        let body = has_body.then(|| Source::new(incoming));
-        let mut answer = self.mediate(&deployment, to, request, body).await;
+        let bounds = Bounds {
+            size: self.limits.body,
+            silence: Some(self.limits.silence),
+        };
+        let body = has_body.then(|| Source::new(incoming, &request.headers, bounds));
+        let mediated = self.mediate(&deployment, to, request, body, transaction);
+        let mut answer = mediated.await;
         if traced {
             trace(&mut answer, &deployment);
         }
@@ -148,6 +214,7 @@ impl Gateway {
         target: Target<'_>,
         request: mediate::Request<'_>,
         request_body: Option<Source>,
+        transaction: &mut Transaction,
     ) -> Response<StreamBody> {
         let number = self.messages.fetch_add(1, Ordering::Relaxed);
         let environment = Environment {
@@ -157,20 +224,27 @@ impl Gateway {
         };
         let plan = Arc::clone(&deployment.plan);
         let (mut exchange, mut step) = Exchange::start(plan, target, request, environment);
-        let mut response_body: Option<Source> = None;
+        let mut bodies = Bodies {
+            request: request_body,
+            response: None,
+        };
         loop {
-            write_logs(&deployment.name, exchange.take_logs());
-            let call = match step {
-                Step::Answer(answer) => return finished(*answer, &request_body, &response_body),
+            write_logs(&deployment.name, transaction.id(), exchange.take_logs());
+            let mut call = match step {
+                Step::Answer(answer) => return finished(*answer, &bodies),
                 Step::Read(body, need) => {
-                    let read = read(body, need, &request_body, &response_body);
-                    step = exchange.read(self.back_ends.in_time(read).await);
+                    let read = bodies.read(body, need, exchange.headers());
+                    let read = self.back_ends.in_time(read).await;
+                    if let Some(refusal) = bodies.refusal() {
+                        return refused(refusal);
+                    }
+                    step = exchange.read(read);
                     continue;
                 }
                 Step::Ask(question) => {
                     let answer = match exchange.asked() {
                         Some(asked) => self.admission.admit(question, asked).await,
-                        None => return empty_answer(StatusCode::INTERNAL_SERVER_ERROR),
+                        None => return answers::empty(StatusCode::INTERNAL_SERVER_ERROR),
                     };
                     step = exchange.answered(question, answer);
                     continue;
@@ -182,25 +256,37 @@ impl Gateway {
                 Step::Call(call) => *call,
             };
             let of_body = call.body.clone();
-            let body = take(&of_body, call.may_repeat, &request_body, &response_body);
+            let body = bodies.take(&of_body, call.may_repeat);
             let endpoint = call.endpoint.clone();
-            let result = self.back_ends.call(call, body).await;
+            self.tell(&mut call.headers, transaction);
+            let began = transaction.entry.is_some().then(Instant::now);
+            let websocket = transaction.upgrade.is_some() && upgrade::may_be_asked(&call);
+            let result = self.back_ends.call(call, body, websocket).await;
+            transaction.note_call(&endpoint, began);
             let now = kit::clock::now_ms();
             step = match result {
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    exchange.switched(now);
+                    return self.switch(response, transaction);
+                }
                 Ok(response) => {
                     let (parts, incoming) = response.into_parts();
-                    let source = source_of(&of_body, &request_body, &response_body);
+                    let source = bodies.source_of(&of_body);
+                    let request_left = source.is_none_or(Source::is_left);
+                    bodies.response = Some(Source::new(incoming, &parts.headers, Bounds::NONE));
                     let head = BackendResponse {
                         status: parts.status.as_u16(),
                         headers: parts.headers,
-                        request_left: source.is_none_or(Source::is_left),
+                        request_left,
                     };
-                    response_body = Some(Source::new(incoming));
                     exchange.response(head, now)
                 }
                 Err(mut fault) => {
-                    let source = source_of(&of_body, &request_body, &response_body);
-                    if source.is_some_and(Source::has_failed) {
+                    if let Some(refusal) = bodies.refusal() {
+                        return refused(refusal);
+                    }
+                    let source = bodies.source_of(&of_body);
+                    if source.is_some_and(|source| source.failure().is_some()) {
                         fault.code = Fault::CLIENT_FAILED;
                     }
                     tracing::warn!(
@@ -208,6 +294,7 @@ impl Gateway {
                         endpoint,
                         code = fault.code,
                         detail = fault.detail,
+                        correlation = transaction.id(),
                         "the back end could not be called"
                     );
                     exchange.failed(fault, now, source.is_none_or(Source::is_left))
@@ -215,116 +302,38 @@ impl Gateway {
             };
         }
     }
-}
 
-/// The stream that a message's body stands for, if it is one.
-fn source_of<'s>(
-    body: &Body,
-    request: &'s Option<Source>,
-    response: &'s Option<Source>,
-) -> Option<&'s Source> {
-    match body {
-        Body::Bytes(_) | Body::Empty => None,
-        Body::Request => request.as_ref(),
-        Body::Response => response.as_ref(),
+    /// What a back end is told about the client and the request.
+    fn tell(&self, headers: &mut http::HeaderMap, transaction: &Transaction) {
+        transaction.peer.tell(headers, transaction.host.as_ref());
+        let header = self.correlation.header.clone();
+        headers.insert(header, transaction.correlation.clone());
     }
-}
 
-/// What a message's body stands for, as it leaves. A stream that has been passed on is empty.
-fn take(
-    body: &Body,
-    keeps: bool,
-    request: &Option<Source>,
-    response: &Option<Source>,
-) -> StreamBody {
-    if let Body::Bytes(bytes) = body {
-        return body::full(bytes.clone());
-    }
-    source_of(body, request, response)
-        .filter(|source| source.is_left())
-        .map_or_else(body::empty, |source| source.stream(keeps))
-}
-
-/// A body for mediators that look into it; `None` where it has more bytes than they want.
-async fn read(
-    body: Body,
-    need: Need,
-    request: &Option<Source>,
-    response: &Option<Source>,
-) -> Result<Option<Bytes>, Fault> {
-    let code = match body {
-        Body::Request => Fault::CLIENT_FAILED,
-        _ => Fault::RECEIVING_FAILED,
-    };
-    let Some(source) = source_of(&body, request, response) else {
-        return Ok(Some(Bytes::new()));
-    };
-    let most = match need {
-        Need::Whole => usize::MAX,
-        Need::UpTo(most) => most,
-    };
-    match (source.read(most).await, need) {
-        (Ok(bytes), _) => Ok(Some(bytes)),
-        (Err(ReadError::TooLarge), Need::UpTo(_)) => Ok(None),
-        (Err(error), _) => Err(Fault::new(code, error.to_string())),
-    }
-}
-
-fn finished(
-    answer: Answer,
-    request: &Option<Source>,
-    response: &Option<Source>,
-) -> Response<StreamBody> {
-    let mut headers = answer.headers;
-    strip_hop_by_hop(&mut headers);
-    if answer.body == Body::Empty {
-        headers.remove(CONTENT_LENGTH);
-    }
-    let mut made = Response::new(take(&answer.body, false, request, response));
-    *made.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    *made.headers_mut() = headers;
-    made
-}
-
-/// An answer that needs no streams.
-fn made(step: Step) -> Response<StreamBody> {
-    match step {
-        Step::Answer(answer) => finished(*answer, &None, &None),
-        Step::Call(_) | Step::Token(_) | Step::Read(..) | Step::Ask(_) => {
-            empty_answer(StatusCode::INTERNAL_SERVER_ERROR)
+    /// The answer that makes the client switch, too; from then on bytes pass.
+    fn switch(
+        &self,
+        mut response: Response<Incoming>,
+        transaction: &mut Transaction,
+    ) -> Response<StreamBody> {
+        let Some(client) = transaction.upgrade.take() else {
+            return answers::empty(StatusCode::INTERNAL_SERVER_ERROR);
+        };
+        let back_end = hyper::upgrade::on(&mut response);
+        let mut entry = transaction.entry.take();
+        if let Some(entry) = &mut entry {
+            entry.note(|record| record.status = response.status());
         }
-    }
-}
-
-/// The gateway cannot tell yet what it has to answer.
-fn come_again(why: &str) -> Response<StreamBody> {
-    let mut answer = made(mediate::engine_answer(503, "Service Unavailable", why));
-    let soon = HeaderValue::from_static("1");
-    answer.headers_mut().insert(RETRY_AFTER, soon);
-    answer
-}
-
-fn empty_answer(status: StatusCode) -> Response<StreamBody> {
-    let mut answer = Response::new(body::empty());
-    *answer.status_mut() = status;
-    answer
-}
-
-fn trace(answer: &mut Response<StreamBody>, deployment: &Deployment) {
-    let api = format!("{} {}", deployment.name, deployment.version);
-    for (name, value) in [
-        (TRACE_API, api),
-        (TRACE_REVISION, deployment.digest.to_string()),
-    ] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            answer.headers_mut().insert(name, value);
-        }
+        self.tunnels.open(client, back_end, entry);
+        let mut answer = answers::empty(response.status());
+        *answer.headers_mut() = std::mem::take(response.headers_mut());
+        upgrade::ask(answer.headers_mut());
+        answer
     }
 }
 
 /// Log mediators write to the gateway's log; the fields are the artifact's own.
-fn write_logs(api: &str, logs: Vec<LogRecord>) {
+fn write_logs(api: &str, correlation: &str, logs: Vec<LogRecord>) {
     for LogRecord { category, fields } in logs {
         let text: Vec<String> = fields
             .iter()
@@ -332,10 +341,14 @@ fn write_logs(api: &str, logs: Vec<LogRecord>) {
             .collect();
         let text = text.join(", ");
         match category {
-            LogCategory::Debug => tracing::debug!(target: "synapse::log", api, "{text}"),
-            LogCategory::Info => tracing::info!(target: "synapse::log", api, "{text}"),
-            LogCategory::Warn => tracing::warn!(target: "synapse::log", api, "{text}"),
-            LogCategory::Error => tracing::error!(target: "synapse::log", api, "{text}"),
+            LogCategory::Debug => {
+                tracing::debug!(target: "synapse::log", api, correlation, "{text}");
+            }
+            LogCategory::Info => tracing::info!(target: "synapse::log", api, correlation, "{text}"),
+            LogCategory::Warn => tracing::warn!(target: "synapse::log", api, correlation, "{text}"),
+            LogCategory::Error => {
+                tracing::error!(target: "synapse::log", api, correlation, "{text}");
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Accepting connections, HTTP and HTTPS, until shutdown; then requests in flight may end.
+//! Accepting connections, HTTP and HTTPS, until shutdown; then requests in flight and WebSockets may
+//! end, and are cut when they take too long.
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
@@ -13,14 +14,19 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use kit::config::Config;
 use kit::server::StartError;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::forwarded::Peer;
 use super::handle::Gateway;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Headers of a request that the HTTP library reads by itself.
+const HEADERS: usize = 100;
 
 /// Bound listeners, not accepting yet.
 #[derive(Debug)]
@@ -61,12 +67,16 @@ pub fn bind(config: &Config) -> Result<Listeners, StartError> {
 /// Limits of the data plane.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    /// Bytes of a request's head.
     pub(crate) header_size: usize,
+    pub(crate) headers: usize,
     pub(crate) header_timeout: Duration,
+    /// How long a client may take nothing of what is sent to it.
+    pub(crate) slow_client: Duration,
     pub(crate) drain: Duration,
 }
 
-/// Serves on both listeners until shutdown.
+/// Serves on both listeners until shutdown, and the drain after it.
 pub(crate) async fn serve(
     listeners: Listeners,
     gateway: Gateway,
@@ -78,26 +88,41 @@ pub(crate) async fn serve(
     let https = tokio::net::TcpListener::from_std(listeners.https)?;
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let server = Server {
-        gateway,
+        gateway: Arc::new(gateway),
         limits,
         shutdown,
+        cut: CancellationToken::new(),
+    };
+    let drained = async {
+        server.shutdown.cancelled().await;
+        tokio::time::sleep(limits.drain).await;
     };
     tokio::join!(
         server.accept(http, None),
-        server.accept(https, Some(acceptor))
+        server.accept(https, Some(acceptor)),
+        async {
+            server.shutdown.cancelled().await;
+            server.gateway.tunnels.drain(drained).await;
+        }
     );
+    if let Some(log) = &server.gateway.access_log {
+        log.end().await;
+    }
     Ok(())
 }
 
 struct Server {
-    gateway: Gateway,
+    gateway: Arc<Gateway>,
     limits: Limits,
     shutdown: CancellationToken,
+    /// Ends what is left of connections after the drain.
+    cut: CancellationToken,
 }
 
 impl Server {
     async fn accept(&self, listener: tokio::net::TcpListener, tls: Option<TlsAcceptor>) {
         let graceful = GracefulShutdown::new();
+        let port = listener.local_addr().map_or(0, |address| address.port());
         loop {
             let accepted = tokio::select! {
                 () = self.shutdown.cancelled() => break,
@@ -113,28 +138,33 @@ impl Server {
                 }
             };
             let _ = stream.set_nodelay(true);
-            let gateway = self.gateway.clone();
-            let limits = self.limits;
-            let watcher = graceful.watcher();
-            match tls.clone() {
-                None => {
-                    tokio::spawn(connection(stream, gateway, false, client, limits, watcher));
-                }
-                Some(acceptor) => {
-                    tokio::spawn(async move {
-                        let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
-                        match handshake.await {
-                            Ok(Ok(stream)) => {
-                                connection(stream, gateway, true, client, limits, watcher).await;
-                            }
-                            Ok(Err(error)) => {
-                                tracing::debug!(%error, %client, "TLS handshake failed");
-                            }
-                            Err(_) => tracing::debug!(%client, "TLS handshake timed out"),
-                        }
-                    });
-                }
+            // The kernel cuts clients that take nothing.
+            if let Err(error) =
+                SockRef::from(&stream).set_tcp_user_timeout(Some(self.limits.slow_client))
+            {
+                tracing::debug!(%error, "a slow client of this connection will not be cut");
             }
+            let trusted = &self.gateway.trusted_proxies;
+            let connection = Connection {
+                gateway: Arc::clone(&self.gateway),
+                peer: Arc::new(Peer::new(client.ip(), tls.is_some(), port, trusted)),
+                limits: self.limits,
+                watcher: graceful.watcher(),
+            };
+            let (shutdown, cut) = (self.shutdown.clone(), self.cut.clone());
+            let tls = tls.clone();
+            tokio::spawn(async move {
+                let served = async {
+                    match tls {
+                        None => connection.serve(stream).await,
+                        Some(acceptor) => connection.serve_tls(acceptor, stream, shutdown).await,
+                    }
+                };
+                tokio::select! {
+                    () = served => {}
+                    () = cut.cancelled() => {}
+                }
+            });
         }
         drop(listener);
         let drained = graceful.shutdown();
@@ -143,52 +173,92 @@ impl Server {
             .is_err()
         {
             tracing::warn!("requests still in flight after the drain time are cut");
+            self.cut.cancel();
         }
     }
 }
 
-async fn connection<S>(
-    stream: S,
-    gateway: Gateway,
-    https: bool,
-    client: SocketAddr,
+/// A client's connection.
+struct Connection {
+    gateway: Arc<Gateway>,
+    peer: Arc<Peer>,
     limits: Limits,
     watcher: Watcher,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let spoke = Arc::new(AtomicBool::new(false));
-    let heard = Arc::clone(&spoke);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        heard.store(true, Ordering::Relaxed);
-        let gateway = gateway.clone();
-        async move { Ok::<_, Infallible>(gateway.handle(request, https).await) }
-    });
+}
+
+impl Connection {
+    async fn serve_tls(
+        self,
+        acceptor: TlsAcceptor,
+        stream: tokio::net::TcpStream,
+        shutdown: CancellationToken,
+    ) {
+        let client = self.peer.address;
+        let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
+        let shaken = tokio::select! {
+            shaken = handshake => shaken,
+            () = shutdown.cancelled() => return,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.serve(stream).await,
+            Ok(Err(error)) => tracing::debug!(%error, %client, "TLS handshake failed"),
+            Err(_) => tracing::debug!(%client, "TLS handshake timed out"),
+        }
+    }
+
+    async fn serve<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self {
+            gateway,
+            peer,
+            limits,
+            watcher,
+        } = self;
+        let client = peer.address;
+        let spoke = Arc::new(AtomicBool::new(false));
+        let heard = Arc::clone(&spoke);
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            heard.store(true, Ordering::Relaxed);
+            let (gateway, peer) = (Arc::clone(&gateway), Arc::clone(&peer));
+            async move { Ok::<_, Infallible>(gateway.handle(request, peer).await) }
+        });
+        let builder = builder(&limits);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let mut served = std::pin::pin!(watcher.watch(connection.into_owned()));
+        let ended = tokio::select! {
+            ended = &mut served => ended,
+            // The header timeout starts with the first byte; this one covers clients that send none.
+            () = tokio::time::sleep(limits.header_timeout) => {
+                if !spoke.load(Ordering::Relaxed) {
+                    tracing::debug!(%client, "a client that sent nothing is cut");
+                    return;
+                }
+                served.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, %client, "connection ended early");
+        }
+    }
+}
+
+fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(limits.header_size.max(8192));
+    if limits.headers > HEADERS {
+        // Above what the library has room for without asking the allocator, for each request.
+        builder.http1().max_headers(limits.headers);
+    }
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX));
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    let mut served = std::pin::pin!(watcher.watch(connection.into_owned()));
-    let ended = tokio::select! {
-        ended = &mut served => ended,
-        // The header timeout starts with the first byte; this one covers clients that send none.
-        () = tokio::time::sleep(limits.header_timeout) => {
-            if !spoke.load(Ordering::Relaxed) {
-                tracing::debug!(%client, "a client that sent nothing is cut");
-                return;
-            }
-            served.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, %client, "connection ended early");
-    }
+    builder
 }

@@ -3,17 +3,22 @@
 //! What may be needed again is kept while it streams, up to a bound, so that nothing waits for a
 //! body to be complete before it is sent.
 
-use std::fmt;
+use std::error::Error as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
+use std::{fmt, io};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
 
-use super::body::StreamBody;
+use super::body::{BodyError, StreamBody};
+use super::coding::{Coding, DecodeError};
 
 /// Bytes of a request's body that are kept to be sent to a group's next endpoint.
 const REPEAT_BOUND: usize = 1024 * 1024;
@@ -33,11 +38,55 @@ struct State {
     keeps: usize,
     /// The stream that may take from it; older ones have ended.
     reader: u64,
-    failed: bool,
+    coding: Coding,
+    bounds: Bounds,
+    /// Runs out while nothing comes; made when something is waited for the first time.
+    patience: Option<Pin<Box<Sleep>>>,
+    waits: bool,
+    failure: Option<Failure>,
+}
+
+/// What a body may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Bytes.
+    pub(crate) size: u64,
+    /// How long nothing may come; `None`: for ever.
+    pub(crate) silence: Option<Duration>,
+}
+
+impl Bounds {
+    pub(crate) const NONE: Self = Self {
+        size: u64::MAX,
+        silence: None,
+    };
+}
+
+/// Why a body ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The side that it comes from broke off.
+    BrokenOff,
+    /// It is not what HTTP allows.
+    Malformed,
+    TooLarge,
+    TooSlow,
+}
+
+impl Failure {
+    fn of(error: &hyper::Error) -> Self {
+        let cause = error
+            .source()
+            .and_then(|cause| cause.downcast_ref::<io::Error>());
+        match cause.map(io::Error::kind) {
+            Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Self::Malformed,
+            _ => Self::BrokenOff,
+        }
+    }
 }
 
 /// Why a body could not be read as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReadError {
     #[error("the body has more than {READ_BOUND} bytes, and a mediator looks into it")]
     TooLarge,
@@ -45,6 +94,17 @@ pub(crate) enum ReadError {
     Failed,
     #[error("the body has been sent already")]
     Gone,
+    #[error("the body cannot be looked into: {0}")]
+    Coded(DecodeError),
+}
+
+impl From<DecodeError> for ReadError {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::TooLarge => Self::TooLarge,
+            error => Self::Coded(error),
+        }
+    }
 }
 
 impl fmt::Debug for Source {
@@ -54,14 +114,19 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
-    pub(crate) fn new(incoming: Incoming) -> Self {
+    /// `headers` are those that it comes with.
+    pub(crate) fn new(incoming: Incoming, headers: &HeaderMap, bounds: Bounds) -> Self {
         Self(Arc::new(Mutex::new(State {
             incoming,
             kept: Some(Vec::new()),
             size: 0,
             keeps: 0,
             reader: 0,
-            failed: false,
+            coding: Coding::of(headers),
+            bounds,
+            patience: None,
+            waits: false,
+            failure: None,
         })))
     }
 
@@ -94,30 +159,96 @@ impl Source {
         self.state().kept.is_some()
     }
 
-    /// Whether the side that it comes from broke off.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.state().failed
+    /// Why it ended early, if it did.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        self.state().failure
     }
 
-    /// Reads it to its end. One with more than `most` bytes can still be streamed.
-    pub(crate) async fn read(&self, most: usize) -> Result<Bytes, ReadError> {
+    /// Reads it to its end, as it came or `decoded`. One with more than `most` bytes can still be
+    /// streamed.
+    pub(crate) async fn read(&self, most: usize, decoded: bool) -> Result<Bytes, ReadError> {
         if !self.is_left() {
             return Err(ReadError::Gone);
         }
-        let most = most.min(READ_BOUND);
+        let coding = match decoded {
+            true => self.state().coding.clone(),
+            false => Coding::Identity,
+        };
+        let mut decoder = coding.decoder(most.min(READ_BOUND))?;
         let mut stream = self.reader(usize::MAX);
-        let mut bytes = BytesMut::new();
         while let Some(frame) = stream.frame().await {
             if let Ok(data) = frame.map_err(|_| ReadError::Failed)?.into_data() {
-                if bytes.len() + data.len() > most {
-                    return Err(ReadError::TooLarge);
-                }
-                bytes.extend_from_slice(&data);
+                decoder.write(&data)?;
             }
         }
         // The reader of the bytes has them now.
         self.state().kept = None;
-        Ok(bytes.freeze())
+        Ok(decoder.finish()?)
+    }
+}
+
+/// Decodes a body that has been read as it came.
+pub(crate) fn decoded(bytes: &[u8], coding: &Coding) -> Result<Bytes, ReadError> {
+    let mut decoder = coding.decoder(READ_BOUND)?;
+    decoder.write(bytes)?;
+    Ok(decoder.finish()?)
+}
+
+impl State {
+    /// Takes the next piece of what comes.
+    fn poll_incoming(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.failure.is_some() {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
+            return match self.poll_patience(context) {
+                Some(silence) => Poll::Ready(Some(Err(
+                    self.fail(Failure::TooSlow, BodyError::Idle(silence))
+                ))),
+                None => Poll::Pending,
+            };
+        };
+        self.waits = false;
+        let frame = match frame {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => {
+                let error = self.fail(Failure::of(&error), error.into());
+                return Poll::Ready(Some(Err(error)));
+            }
+            Some(Ok(frame)) => frame,
+        };
+        let came = self.size as u64 + frame.data_ref().map_or(0, |data| data.len() as u64);
+        if came > self.bounds.size {
+            let error = BodyError::TooLarge(self.bounds.size);
+            return Poll::Ready(Some(Err(self.fail(Failure::TooLarge, error))));
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// How long nothing has come, when that is too long.
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> Option<Duration> {
+        let silence = self.bounds.silence?;
+        let patience = self
+            .patience
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(silence)));
+        if !self.waits {
+            self.waits = true;
+            patience.as_mut().reset(Instant::now() + silence);
+        }
+        patience
+            .as_mut()
+            .poll(context)
+            .is_ready()
+            .then_some(silence)
+    }
+
+    fn fail(&mut self, failure: Failure, error: BodyError) -> BodyError {
+        self.failure = Some(failure);
+        self.kept = None;
+        error
     }
 }
 
@@ -130,12 +261,12 @@ struct Reader {
 
 impl Body for Reader {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let source = self.source.clone();
         let mut state = source.state();
         if state.reader != self.reader {
@@ -146,25 +277,18 @@ impl Body for Reader {
             self.next += 1;
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        let frame = std::task::ready!(Pin::new(&mut state.incoming).poll_frame(context));
-        match &frame {
-            Some(Ok(frame)) => {
-                let size = frame.data_ref().map_or(0, Bytes::len);
-                let keeps = state.size.saturating_add(size) <= state.keeps;
-                state.size += size;
-                match (frame.data_ref(), &mut state.kept) {
-                    (Some(data), Some(kept)) if keeps => {
-                        kept.push(data.clone());
-                        self.next += 1;
-                    }
-                    (_, kept) => *kept = None,
+        let frame = std::task::ready!(state.poll_incoming(context));
+        if let Some(Ok(frame)) = &frame {
+            let size = frame.data_ref().map_or(0, Bytes::len);
+            let keeps = state.size.saturating_add(size) <= state.keeps;
+            state.size += size;
+            match (frame.data_ref(), &mut state.kept) {
+                (Some(data), Some(kept)) if keeps => {
+                    kept.push(data.clone());
+                    self.next += 1;
                 }
+                (_, kept) => *kept = None,
             }
-            Some(Err(_)) => {
-                state.failed = true;
-                state.kept = None;
-            }
-            None => {}
         }
         Poll::Ready(frame)
     }

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 use super::back_end::BackEnds;
 use super::body;
-use super::source::Source;
+use super::source::{Bounds, Source};
 
 /// Bytes of a token endpoint's answer.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -63,10 +63,10 @@ impl BackEnds {
             Body::Bytes(bytes) => body::full(bytes.clone()),
             Body::Empty | Body::Request | Body::Response => body::empty(),
         };
-        let (parts, incoming) = self.call(call, body).await?.into_parts();
-        let answer = Source::new(incoming);
+        let (parts, incoming) = self.call(call, body, false).await?.into_parts();
+        let answer = Source::new(incoming, &parts.headers, Bounds::NONE);
         let read = async {
-            let read = answer.read(MAX_ANSWER).await;
+            let read = answer.read(MAX_ANSWER, true).await;
             read.map_err(|error| Fault::new(Fault::RECEIVING_FAILED, error.to_string()))
         };
         let bytes = self.in_time(read).await?;

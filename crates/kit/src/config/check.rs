@@ -2,8 +2,10 @@
 //!
 //! No rule shows a value, which may come from a secret; [`Config::shown`] gives what may be shown.
 
-use super::sections::{RETRIEVERS, SAVERS};
-use super::{Config, ConfigError, Database, EventHubService, environments, parse_ip, tenants};
+use super::sections::{ACCESS_LOG_FORMATS, RETRIEVERS, SAVERS};
+use super::{
+    Config, ConfigError, Database, EventHubService, environments, parse_ip, proxies, tenants,
+};
 
 type Rule = (&'static str, &'static str);
 
@@ -31,6 +33,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         }
     }
     tenants::check(config)?;
+    proxies::check(config)?;
     if let Some(rule) = event_hub_rule(config)? {
         return Err(broken(rule));
     }
@@ -122,6 +125,35 @@ fn sections(config: &Config) -> Option<Rule> {
             limits.slow_client_timeout >= 1000,
             "management.limits.slow_client_timeout",
             "must be at least 1000",
+        ),
+        (
+            config
+                .gateway
+                .correlation_header
+                .parse::<http::HeaderName>()
+                .is_ok(),
+            "gateway.correlation_header",
+            "must be the name of a header",
+        ),
+        (
+            ACCESS_LOG_FORMATS.contains(&config.gateway.access_log.format.as_str()),
+            "gateway.access_log.format",
+            "unknown format; known: combined, json",
+        ),
+        (
+            (1..=10_000).contains(&config.gateway.limits.max_headers),
+            "gateway.limits.max_headers",
+            "must be from 1 to 10000",
+        ),
+        (
+            config.gateway.limits.slow_client_timeout >= 100,
+            "gateway.limits.slow_client_timeout",
+            "must be at least 100",
+        ),
+        (
+            config.gateway.limits.tunnel_idle_timeout >= 100,
+            "gateway.limits.tunnel_idle_timeout",
+            "must be at least 100",
         ),
         (
             is_key_or_empty(config.gateway.snapshot.key.expose()),

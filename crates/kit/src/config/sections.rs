@@ -336,10 +336,30 @@ pub struct Gateway {
     /// Empty: below the data directory.
     pub synapse_configs: String,
     pub trace_header: bool,
+    /// The header of correlation ids.
+    pub correlation_header: String,
+    /// Addresses and networks whose X-Forwarded-… headers are believed.
+    pub trusted_proxies: Vec<String>,
     pub security: Security,
     pub limits: Limits,
+    pub access_log: AccessLog,
     pub snapshot: Snapshot,
 }
+
+/// A line for each request that the gateway has answered.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AccessLog {
+    pub enable: bool,
+    /// Empty: `log/access.log` below the data directory; `-`: standard output.
+    pub path: String,
+    /// One of [`ACCESS_LOG_FORMATS`].
+    pub format: String,
+    /// Whether paths are written with their query.
+    pub query: bool,
+}
+
+/// The formats of access logs that there are.
+pub(super) const ACCESS_LOG_FORMATS: [&str; 2] = ["combined", "json"];
 
 /// The last known good of a gateway on its disk.
 #[derive(Clone, Debug, Deserialize)]
@@ -365,8 +385,15 @@ pub struct Security {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Limits {
     pub max_header_size: usize,
+    pub max_headers: usize,
+    /// Bytes; 0: unlimited.
+    pub max_request_body_size: u64,
     pub header_timeout: u64,
+    /// Milliseconds that a client may send nothing of its body, or take nothing of its answer.
+    pub slow_client_timeout: u64,
     pub connect_timeout: u64,
+    /// Milliseconds without a byte in either direction of a WebSocket.
+    pub tunnel_idle_timeout: u64,
     pub drain_timeout: u64,
 }
 

@@ -2,6 +2,7 @@
 //! HttpRequestHashGenerator.
 
 use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 
 use super::exchange::{Body, Exchange, Message};
 use super::run::Flowing;
@@ -74,6 +75,7 @@ impl Exchange {
             self.axis2.remove(gone);
         }
         self.message = Message {
+            coded: found.headers.contains_key(CONTENT_ENCODING),
             headers: found.headers,
             body: match found.body.is_empty() {
                 true => Body::Empty,

@@ -4,7 +4,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::Value;
 
 use super::exchange::{Body, Exchange, Message, Need};
@@ -80,6 +80,8 @@ impl Message {
     pub(super) fn set_body(&mut self, body: Body, content_type: Option<String>) {
         self.body = body;
         self.content_type = content_type;
+        self.headers.remove(CONTENT_ENCODING);
+        self.coded = false;
         self.seen = Seen::default();
     }
 }
@@ -113,10 +115,13 @@ impl Context for Exchange {
 impl Exchange {
     /// The stream that has to be read before the mediator can run, and how much of it.
     pub(super) fn to_be_read(&self, mediator: &Mediator) -> Option<(Body, Need)> {
-        if !matches!(self.message.body, Body::Request | Body::Response) {
-            return None;
-        }
+        let read_before = match self.message.body {
+            Body::Request | Body::Response => false,
+            Body::Bytes(_) if self.message.coded => true,
+            Body::Bytes(_) | Body::Empty => return None,
+        };
         let need = match mediator {
+            Mediator::Collect if read_before => return None,
             Mediator::Collect => Need::UpTo(self.collects()?),
             Mediator::Cache(_) if self.cache_reads_body() => Need::Whole,
             Mediator::Send(..) | Mediator::Call(_) | Mediator::Respond if self.must_convert() => {

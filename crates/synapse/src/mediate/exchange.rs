@@ -58,8 +58,8 @@ pub enum Step {
     /// A back end wants a token. Among all with the same owner, one at a time calls what
     /// [`Exchange::token_call`] says, until it says nothing; then [`Exchange::with_token`] goes on.
     Token(TokenOwner),
-    /// A mediator looks into this body, [`Body::Request`] or [`Body::Response`]: it is to be read
-    /// as far as needed and given to [`Exchange::read`].
+    /// A mediator looks into this body: it is to be read as far as needed and given to
+    /// [`Exchange::read`]. [`Body::Bytes`] have been read before, and are to be decoded.
     Read(Body, Need),
     /// The gateway's security has to say something about [`Exchange::asked`]; what it says goes to
     /// [`Exchange::answered`].
@@ -70,8 +70,9 @@ pub enum Step {
 /// How much of a body a mediator needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
+    /// The whole, without its content coding.
     Whole,
-    /// The whole, if it has no more bytes; else it goes on as it was.
+    /// The whole, not decoded, if it has no more bytes; else it goes on as it was.
     UpTo(usize),
 }
 
@@ -189,6 +190,8 @@ pub(super) struct Message {
     pub(super) body: Body,
     /// The media type of a body that a mediator made.
     pub(super) content_type: Option<String>,
+    /// Whether bytes that were read may still have their content coding.
+    pub(super) coded: bool,
     pub(super) is_response: bool,
     /// Whether the headers are a back end's, and not still those of the request.
     pub(super) from_back_end: bool,
@@ -250,6 +253,8 @@ pub struct Exchange {
     pub(super) in_response_path: bool,
     pub(super) frames: Vec<Frame>,
     pub(super) handlers: Vec<Handler>,
+    /// What the data plane has been asked to read.
+    pub(super) reading: Option<Need>,
     /// The call that the data plane is making.
     pub(super) sending: Option<Sending>,
     /// The token that the data plane is getting.
@@ -278,6 +283,12 @@ impl Exchange {
     /// Takes the log lines written since the last call.
     pub fn take_logs(&mut self) -> Vec<LogRecord> {
         std::mem::take(&mut self.logs)
+    }
+
+    /// The headers of the message that is on its way.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.message.headers
     }
 
     /// The string value of an expression, `None` where there is none.

@@ -66,9 +66,6 @@ impl Exchange {
         if let Body::Bytes(_) = body {
             headers.remove(http::header::CONTENT_LENGTH);
             headers.remove(http::header::TRANSFER_ENCODING);
-            if made.is_some() {
-                headers.remove(http::header::CONTENT_ENCODING);
-            }
         }
         if body != Body::Empty
             && let Some(content_type) = wanted.map(String::as_str).or(made.as_deref())

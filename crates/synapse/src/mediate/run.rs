@@ -4,11 +4,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
 
 use super::answers::{engine_answer, not_executed};
 use super::content::Seen;
 use super::endpoint::After;
-use super::exchange::{BackendResponse, Body, Exchange, Fault, Frame, Handler, Message, Step};
+use super::exchange::{
+    BackendResponse, Body, Exchange, Fault, Frame, Handler, Message, Need, Step,
+};
 use super::handlers::Stage;
 use crate::plan::{Block, Flow, Sequence, SequenceRef};
 
@@ -62,6 +65,13 @@ impl Exchange {
         }
     }
 
+    /// Takes note that the back end has switched protocols: the exchange is over, and the endpoint
+    /// works. `now` is milliseconds since the epoch.
+    pub fn switched(&mut self, now: i64) {
+        self.environment.now = now;
+        self.arrived();
+    }
+
     /// Goes on after a failed call: the group's next endpoint gets the message, if its body is
     /// left (can be sent once more), else the innermost fault handler runs.
     #[must_use]
@@ -75,8 +85,14 @@ impl Exchange {
     /// for, and can still be streamed.
     #[must_use]
     pub fn read(&mut self, body: Result<Option<Bytes>, Fault>) -> Step {
+        let need = self.reading.take();
         match body {
             Ok(Some(bytes)) => {
+                self.message.coded = matches!(need, Some(Need::UpTo(_)))
+                    && self.message.headers.contains_key(CONTENT_ENCODING);
+                if !self.message.coded {
+                    self.message.headers.remove(CONTENT_ENCODING);
+                }
                 self.message.body = match bytes.is_empty() {
                     true => Body::Empty,
                     false => Body::Bytes(bytes),
@@ -234,6 +250,7 @@ impl Exchange {
             if let Some(frame) = self.frames.last_mut() {
                 frame.next = at;
             }
+            self.reading = Some(need);
             return Err(Step::Read(body, need));
         }
         let flowing = self.mediate(mediator);

@@ -91,6 +91,7 @@ impl Exchange {
             in_response_path: false,
             frames: Vec::new(),
             handlers: Vec::new(),
+            reading: None,
             sending: None,
             awaiting: None,
             token: None,

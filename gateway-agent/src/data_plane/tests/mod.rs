@@ -1,9 +1,8 @@
 //! The data plane with real HTTP back ends: what clients get when back ends fail.
 
-mod tokens;
-
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,29 +10,86 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use artifact::{Artifact, Content, Digest, Instruction, LabelLogEntry};
 use bytes::Bytes;
+use http::HeaderName;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use kit::config::Config;
 use synapse::endpoint::State;
-use synapse::mediate::{Security, Settings};
+use synapse::mediate::{self, Security};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use super::{BackEndPolicy, BackEnds, Gateway, endpoint_states};
+use super::{
+    AccessLog, Addresses, BackEndPolicy, BackEnds, Correlation, Gateway, Limits, Listeners,
+    RequestLimits, Tunnels, endpoint_states, serve,
+};
 use crate::driver::Routes;
 use crate::kept::Kept;
 use crate::patience::Patience;
 use crate::sync_core::{DeployedSet, Deployment, Progress};
 
-/// A gateway that serves on a port of its own.
+mod bodies;
+mod hops;
+mod limits;
+mod raw;
+mod smuggling;
+mod tokens;
+mod websocket;
+
+/// A gateway that serves on ports of its own.
 struct Serving {
     set: DeployedSet,
     routes: Routes,
+    addresses: Addresses,
     url: String,
     /// That have come so far.
     messages: Arc<AtomicU64>,
+    shutdown: CancellationToken,
+    ended: Option<JoinHandle<std::io::Result<()>>>,
+    /// The development certificate.
+    _data: TempDir,
+}
+
+/// What tests make different.
+struct Settings {
+    requests: RequestLimits,
+    limits: Limits,
+    trusted_proxies: &'static str,
+    access_log: Option<AccessLog>,
+    tunnel_idle: Duration,
+    back_end_timeout: Duration,
+    security: Security,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let long = Duration::from_secs(60);
+        Self {
+            requests: RequestLimits {
+                headers: 100,
+                body: u64::MAX,
+                silence: long,
+            },
+            limits: Limits {
+                header_size: 65536,
+                headers: 100,
+                header_timeout: long,
+                slow_client: long,
+                drain: long,
+            },
+            trusted_proxies: "[]",
+            access_log: None,
+            tunnel_idle: long,
+            back_end_timeout: Duration::from_secs(5),
+            security: Security::Off,
+        }
+    }
 }
 
 impl Serving {
@@ -42,11 +98,20 @@ impl Serving {
     }
 
     async fn with(settings: Settings) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[lockstep]\ndata_dir = '{}'\n[gateway]\ntrusted_proxies = {}",
+            data.path().display(),
+            settings.trusted_proxies
+        );
+        let config = Config::from_text(&text, Path::new("deployment.toml")).unwrap();
+        let identity = kit::server::management_identity(&config).unwrap();
+        let tls = kit::tls::server_config(&identity, None).unwrap();
         let set = DeployedSet::default();
         let routes: Routes = Arc::new(ArcSwap::from_pointee(set.route_table()));
         let back_ends = BackEnds::new(
             Duration::from_secs(2),
-            Duration::from_secs(5),
+            settings.back_end_timeout,
             BackEndPolicy::Real,
             Vec::new(),
         )
@@ -59,31 +124,48 @@ impl Serving {
             progress: watch::channel(Progress::default()).1,
             patience: Patience::new(false, 1),
             trace_header: false,
-            settings: Arc::new(settings),
+            settings: Arc::new(mediate::Settings {
+                security: settings.security,
+                ..mediate::Settings::default()
+            }),
             admission: Arc::new(super::NoCredentials),
             started: 0,
             messages: Arc::clone(&messages),
+            limits: settings.requests,
+            trusted_proxies: Arc::new(config.trusted_proxies()),
+            correlation: Correlation::new(HeaderName::from_static("activityid")),
+            access_log: settings.access_log,
+            tunnels: Tunnels::new(settings.tunnel_idle),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let gateway = gateway.clone();
-                let service = service_fn(move |request| {
-                    let gateway = gateway.clone();
-                    async move { Ok::<_, Infallible>(gateway.handle(request, false).await) }
-                });
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service),
-                );
-            }
-        });
+        let bind = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.set_nonblocking(true).unwrap();
+            listener
+        };
+        let listeners = Listeners {
+            http: bind(),
+            https: bind(),
+        };
+        let addresses = listeners.addresses().unwrap();
+        let shutdown = CancellationToken::new();
+        let serving = serve(listeners, gateway, tls, settings.limits, shutdown.clone());
         Self {
             set,
             routes,
-            url,
+            addresses,
+            url: format!("http://{}", addresses.http),
             messages,
+            shutdown,
+            ended: Some(tokio::spawn(serving)),
+            _data: data,
+        }
+    }
+
+    /// Shuts down, and waits until everything has ended.
+    async fn end(&mut self) {
+        self.shutdown.cancel();
+        if let Some(ended) = self.ended.take() {
+            ended.await.unwrap().unwrap();
         }
     }
 
