@@ -4,6 +4,7 @@
 //! Inputs are text in parts, so that a found one can be read and kept as a file.
 
 mod artifact;
+mod conversion;
 mod exchange;
 mod json_path;
 mod payload_factory;
@@ -14,6 +15,7 @@ mod xml;
 mod xpath;
 
 pub use artifact::artifact;
+pub use conversion::conversion;
 pub use json_path::json_path;
 pub use payload_factory::payload_factory;
 pub use uri_template::uri_template;

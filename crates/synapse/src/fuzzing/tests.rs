@@ -26,11 +26,12 @@ type Property = fn(&[u8]);
 type Folders = &'static [&'static str];
 
 /// Each with the folders that it can read.
-const TARGETS: [(&str, Property, Folders); 6] = [
+const TARGETS: [(&str, Property, Folders); 7] = [
     ("xml", xml, &["api", "rendered", "malformed", "other"]),
     ("uri_template", uri_template, &[]),
     ("json_path", json_path, &[]),
     ("xpath", xpath, &[]),
+    ("conversion", conversion, &[]),
     ("payload_factory", payload_factory, &[]),
     (
         "artifact",

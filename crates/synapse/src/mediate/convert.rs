@@ -5,6 +5,7 @@ use http::header::CONTENT_TYPE;
 
 use super::exchange::{Body, Exchange, Fault};
 use crate::message::json_of;
+use crate::xml::is_char;
 
 /// What a message formatter writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,10 @@ impl Exchange {
                 (text.replacen(&own, namespace, 1), content_type)
             }
         };
+        if wanted != Form::Json && !text.chars().all(is_char) {
+            let message = "the body has a character that XML cannot hold";
+            return Err(Fault::new(0, message));
+        }
         let body = Body::Bytes(Bytes::from(text));
         self.message.set_body(body, Some(content_type.to_owned()));
         Ok(())

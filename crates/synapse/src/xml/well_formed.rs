@@ -17,7 +17,7 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 /// Whether a character may stand in a document at all (XML 1.0, production 2).
-pub(super) fn is_char(character: char) -> bool {
+pub(crate) fn is_char(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}'
         | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}')
 }
