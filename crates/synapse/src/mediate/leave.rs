@@ -67,9 +67,11 @@ impl Exchange {
             headers.remove(http::header::CONTENT_LENGTH);
             headers.remove(http::header::TRANSFER_ENCODING);
         }
+        // What a header cannot carry must not leave the body under its former type.
+        let types = [wanted.map(String::as_str), made.as_deref()];
+        let mut types = types.into_iter().flatten();
         if body != Body::Empty
-            && let Some(content_type) = wanted.map(String::as_str).or(made.as_deref())
-            && let Ok(value) = http::HeaderValue::try_from(content_type)
+            && let Some(value) = types.find_map(|text| http::HeaderValue::try_from(text).ok())
         {
             headers.insert(CONTENT_TYPE, value);
         }
