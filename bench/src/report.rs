@@ -151,10 +151,10 @@ impl Measured {
         self
     }
 
-    /// A line of the table for what was measured, with the first that it stands beside, and one for each of the
-    /// others.
-    fn rows(&self) -> Vec<[String; 9]> {
-        let own = [
+    /// Its lines of the table: one for what was measured, if that has an aim of its own or stands
+    /// alone, and one for each that it stands beside. Only the first says what it is about.
+    fn rows(&self) -> Vec<Vec<String>> {
+        let mut own = vec![
             self.what.clone(),
             self.on.clone(),
             self.unit.to_string(),
@@ -163,44 +163,24 @@ impl Measured {
             self.unit.spread(&self.figures),
         ];
         let judged = |aim: Option<Judged>| aim.map_or("–".into(), |aim| aim.to_string());
-        let Some((first, others)) = self.beside.split_first() else {
-            let [what, on, unit, median, p99, rounds] = own;
-            let none = || String::from("–");
-            return vec![[
-                what,
-                on,
-                unit,
-                median,
-                p99,
-                rounds,
-                none(),
-                none(),
-                judged(self.aim),
-            ]];
+        let mut rows = Vec::new();
+        let mut add = |rest: [String; 3]| {
+            let begin = std::mem::replace(&mut own, vec![String::new(); 6]);
+            rows.push([begin, rest.to_vec()].concat());
         };
-        let row = |own: [String; 6], beside: &Beside| {
-            let [what, on, unit, median, mut p99, rounds] = own;
-            if beside.figures.p99.is_some() {
-                p99 = format!("{p99} ({} beside)", self.unit.p99(&beside.figures));
-            }
+        if self.aim.is_some() || self.beside.is_empty() {
+            add(["–".into(), "–".into(), judged(self.aim)]);
+        }
+        for beside in &self.beside {
             let figures = &beside.figures;
+            let p99 = match figures.p99 {
+                Some(p99) => format!(", p99 {}", self.unit.number(p99)),
+                None => String::new(),
+            };
             let (theirs, spread) = (self.unit.number(figures.median), self.unit.spread(figures));
-            let peer = format!("{}: {theirs} ({spread})", beside.name);
-            let ratio = format!("{:.2}", beside.ratio);
-            [
-                what,
-                on,
-                unit,
-                median,
-                p99,
-                rounds,
-                peer,
-                ratio,
-                judged(beside.aim),
-            ]
-        };
-        let mut rows = vec![row(own, first)];
-        rows.extend(others.iter().map(|beside| row(Default::default(), beside)));
+            let peer = format!("{}: {theirs} ({spread}{p99})", beside.name);
+            add([peer, format!("{:.2}", beside.ratio), judged(beside.aim)]);
+        }
         rows
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::routes::{self, Search};
+use super::{FEW, MANY, MIB, paths, plain};
 use crate::ours::Ground;
 use crate::ours::apis::{Plain, saves};
 use crate::ours::gateway::Gateway;
@@ -18,13 +19,10 @@ use crate::report::{Aim, Measured, Missing, Report, Unit};
 use crate::rounds::turns;
 use crate::samples::Samples;
 
-const FEW: usize = 10;
-const MANY: usize = 10_000;
 const LABELS: [(usize, &str); 2] = [(FEW, "Few"), (MANY, "Many")];
 /// Threads for requests, of each side.
 const THREADS: usize = 1;
 const CONNECTIONS: usize = 32;
-const MIB: f64 = 1024.0 * 1024.0;
 
 /// Someone who answers the requests.
 struct Side {
@@ -107,6 +105,7 @@ pub async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<()> {
             .with_context(|| side.name.clone())?;
     }
     tell(&sides, report);
+    tell_of_memory(&sides, &all, report)?;
     for side in sides {
         if let Some(process) = side.process {
             process.stop().await;
@@ -190,18 +189,6 @@ impl Side {
     }
 }
 
-fn plain(number: usize, back_end: u16) -> Plain {
-    Plain { number, back_end }
-}
-
-/// A path of each API, in an order that jumps from one to another far away.
-fn paths(apis: &[Plain]) -> Vec<String> {
-    // Without a common divisor with 10 or 10,000: each comes once.
-    let step = 7919;
-    let order = (0..apis.len()).map(|at| &apis[at * step % apis.len()]);
-    order.map(|api| format!("{}/menu", api.prefix())).collect()
-}
-
 /// Waits until this API is answered by the back end.
 async fn answers(port: u16, api: &Plain) -> anyhow::Result<()> {
     let client = reqwest::Client::builder().no_proxy().build()?;
@@ -258,6 +245,30 @@ fn tell(sides: &[Side], report: &mut Report) {
             report.measured.push(measured);
         }
     }
+}
+
+/// What one more API costs a gateway, above the bytes of its artifact.
+fn tell_of_memory(sides: &[Side], all: &[Plain], report: &mut Report) -> anyhow::Result<()> {
+    let mut bytes = 0;
+    for api in all {
+        bytes += api.artifact().to_text()?.len();
+    }
+    let own = bytes as f64 / all.len() as f64;
+    let ours: Vec<&Side> = sides.iter().filter(|side| side.is_ours()).collect();
+    if let [few, many] = ours[..] {
+        let (few, many) = (few.figures.memory.rounds(), many.figures.memory.rounds());
+        let mut samples = Samples::default();
+        for (few, many) in few.iter().flatten().zip(many.iter().flatten()) {
+            let each = (many - few) * MIB / (MANY - FEW) as f64;
+            samples.round(vec![(each - own) / 1024.0]);
+        }
+        let what = format!("memory of an API above its own {:.1} KiB", own / 1024.0);
+        let measured = Measured::alone(what, "Lockstep", Unit::Kibibytes, &samples);
+        report
+            .measured
+            .push(measured.with_own_aim(Aim::Under(12.0)));
+    }
+    Ok(())
 }
 
 impl Side {

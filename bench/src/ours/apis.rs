@@ -141,8 +141,6 @@ pub fn saves(apis: &[Plain], labels: &[&str]) -> anyhow::Result<Vec<Save>> {
 
 #[cfg(test)]
 mod tests {
-    use artifact::Severity;
-
     use super::*;
 
     #[test]
@@ -157,11 +155,9 @@ mod tests {
         };
         let checked = publisher_saver::check::check(&item).unwrap();
         assert_eq!(checked.claims, [api.prefix()]);
-        let ignored = |finding: &artifact::Finding| finding.severity == Severity::Ignored;
-        assert!(
-            checked.findings.iter().all(ignored),
-            "{:?}",
-            checked.findings
-        );
+        // Handlers are passed by; all that mediates runs.
+        let of_handler = |finding: &artifact::Finding| finding.place.contains("/handlers/");
+        let findings = &checked.findings;
+        assert!(findings.iter().all(of_handler), "{findings:?}");
     }
 }
