@@ -51,6 +51,14 @@ impl Pattern {
         }
     }
 
+    /// As [`Pattern::is_match`]; one that comes to its bound is taken for a match.
+    pub(crate) fn may_match(&self, text: &str) -> bool {
+        match &self.0 {
+            Kind::Linear(regex) => regex.is_match(text),
+            Kind::Trying(regex) => regex.is_match(text).unwrap_or(true),
+        }
+    }
+
     /// The text of a group of the first match; 0 is the whole match.
     pub(crate) fn group(&self, text: &str, group: usize) -> Option<String> {
         match &self.0 {

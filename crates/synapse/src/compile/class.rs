@@ -1,12 +1,13 @@
 //! Class mediators of API Manager that have a native stand-in; others are not executed.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 
 use artifact::Severity;
 
 use super::Compiler;
 use super::place::Place;
-use crate::plan::{ApiKey, Mediator, Operand, Secret};
+use crate::plan::{ApiKey, Mediator, NotExecuted, Operand, Protection, Secret, Threat};
 use crate::xml::Element;
 
 /// The packages of the classes that are stood in for.
@@ -32,6 +33,11 @@ impl Compiler<'_> {
                 Err(mediator) => Some(mediator),
             },
             "oauth.OAuthResponseMediator" => Some(Mediator::TokenResponse),
+            "RegularExpressionProtector" => {
+                Some(self.protect(Threat::Pattern(Mutex::default()), place))
+            }
+            "JsonSchemaValidator" => Some(self.protect(Threat::Json, place)),
+            "XMLSchemaValidator" => Some(self.protect(Threat::Xml, place)),
             _ => Some(self.not_executed(place, &format!("class {class}"))),
         }
     }
@@ -60,6 +66,18 @@ impl Compiler<'_> {
             properties.insert(name.to_owned(), value);
         }
         Ok(properties)
+    }
+
+    /// Its limits and patterns are properties of the message.
+    fn protect(&mut self, threat: Threat, place: &Place<'_>) -> Mediator {
+        Mediator::Protect(Box::new(Protection {
+            threat,
+            fault: self.sequence_ref("_threat_fault_", place),
+            schema: NotExecuted {
+                what: "XML schema validation".to_owned(),
+                place: place.to_string(),
+            },
+        }))
     }
 
     /// Without all three the original does nothing.

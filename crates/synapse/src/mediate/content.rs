@@ -123,6 +123,7 @@ impl Exchange {
         let need = match mediator {
             Mediator::Collect if read_before => return None,
             Mediator::Collect => Need::UpTo(self.collects()?),
+            Mediator::Protect(protection) if self.protects_body(protection) => Need::Whole,
             Mediator::Cache(_) if self.cache_reads_body() => Need::Whole,
             Mediator::Send(..) | Mediator::Call(_) | Mediator::Respond if self.must_convert() => {
                 Need::Whole

@@ -102,6 +102,7 @@ impl Exchange {
             Mediator::Token(oauth) => return self.want_token(oauth, GoesOn::Header),
             Mediator::TokenResponse => return self.token_response(),
             Mediator::ApiKey(key) => return self.put_api_key(key),
+            Mediator::Protect(protection) => return self.protect(protection),
             Mediator::NotExecuted(element) => return Flowing::Done(not_executed(element)),
         }
         Flowing::On

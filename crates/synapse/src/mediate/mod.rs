@@ -24,6 +24,7 @@ mod settings;
 mod start;
 #[cfg(test)]
 mod tests;
+mod threat;
 mod token;
 
 pub use admission::{Admitted, Asked, Question, Refused};

@@ -5,8 +5,10 @@ mod convert;
 mod document;
 mod edit;
 mod envelope;
+mod limits;
 
 pub(crate) use convert::{json_of, xml_of};
 pub(crate) use document::{Document, Name, NodeId, NodeKind};
 pub(crate) use edit::{Edit, Place};
 pub(crate) use envelope::Envelope;
+pub(crate) use limits::{JsonLimits, XmlLimits};

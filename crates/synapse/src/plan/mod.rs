@@ -4,6 +4,7 @@ mod authentication;
 mod endpoint;
 mod handler;
 mod rewrite;
+mod threat;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,7 @@ pub(crate) use handler::{Authenticator, Cors, Handler, Lifecycle};
 pub(crate) use rewrite::{
     Change, Check, CheckSource, Fragment, Rewrite, RewriteAction, RewriteRule,
 };
+pub(crate) use threat::{Protection, Threat};
 
 /// Mediators that run one after the other.
 pub(crate) type Block = Arc<[Mediator]>;
@@ -161,6 +163,7 @@ pub(crate) enum Mediator {
     /// OAuthResponseMediator.
     TokenResponse,
     ApiKey(Box<ApiKey>),
+    Protect(Box<Protection>),
     /// The answer depends on an element that is not executed: 501 instead of a guess.
     NotExecuted(NotExecuted),
 }

@@ -4,6 +4,7 @@ mod endpoints;
 mod enrich;
 mod handlers;
 mod mediators;
+mod threats;
 mod tokens;
 
 use std::sync::Arc;
@@ -42,6 +43,22 @@ fn found(variables: Vec<(String, String)>) -> ResourceOutcome {
         index: 0,
         variables,
     }
+}
+
+/// The real artifacts in the folder of shared test data.
+fn corpus(what: &str) -> Option<std::path::PathBuf> {
+    use std::io::Write as _;
+    let shared = std::env::var_os("LOCKSTEP_SHARED").map_or_else(
+        || concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared").into(),
+        std::path::PathBuf::from,
+    );
+    let corpus = shared.join("synapse/corpus");
+    if !corpus.is_dir() {
+        let line = format!("LEFT OUT: {what}: no corpus in the shared folder\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        return None;
+    }
+    Some(corpus)
 }
 
 fn start(artifact: &Artifact, body: bool) -> (Exchange, Step) {

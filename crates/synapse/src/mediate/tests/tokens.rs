@@ -336,3 +336,59 @@ fn incomplete_credentials_are_refused_without_showing_them() {
         );
     }
 }
+
+/// An API as API Manager renders it, with the endpoints of the same scenario.
+fn rendered(corpus: &std::path::Path, scenario: &str) -> Artifact {
+    let line = corpus.join("rendered/4.7");
+    let of = |folder: &str| -> Vec<Content> {
+        let files = std::fs::read_dir(line.join(folder)).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        files
+            .filter(|file| {
+                file.file_name()
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .starts_with(scenario)
+            })
+            .map(|file| Content {
+                name: file.display().to_string(),
+                content: std::fs::read_to_string(&file).unwrap(),
+            })
+            .collect()
+    };
+    Artifact {
+        api_definition: of("api").pop().map(|api| api.content),
+        endpoint_entries_to_be_add: of("endpoints"),
+        ..artifact("")
+    }
+}
+
+#[test]
+fn endpoint_security_as_it_is_rendered() {
+    let Some(corpus) = corpus("rendered endpoint security") else {
+        return;
+    };
+    let mut basic = rendered(&corpus, "61-");
+    basic.credentials_to_be_add = vec![artifact::Credential {
+        alias: "prod--SecAPI".into(),
+        password: "admin".into(),
+    }];
+    let sent = call(begin(&plan(&basic), 0).1);
+    assert_eq!(sent.headers["authorization"], "Basic YWRtaW46YWRtaW4=");
+
+    for scenario in ["63-", "64-"] {
+        let own = plan(&rendered(&corpus, scenario));
+        let (mut exchange, step) = begin(&own, 0);
+        let (bodies, step) = granted(&mut exchange, &step, &[TOKEN], 0);
+        assert_eq!(bodies, ["grant_type=client_credentials"], "{scenario}");
+        let sent = call(step);
+        assert_eq!(sent.headers["authorization"], "Bearer t1");
+        assert!(
+            sent.url
+                .starts_with("https://localhost:9443/am/sample/pizzashack/v1/api/")
+        );
+        let sent = call(begin(&own, 1).1);
+        assert_eq!(sent.headers["authorization"], "Bearer t1");
+    }
+}
