@@ -1,4 +1,5 @@
-//! Expressions: XPath 1.0 over properties and the message, and JSONPath in `json-eval()`.
+//! Expressions: XPath 1.0 over properties and the message, JSONPath in `json-eval()`, and of `${…}`
+//! what names one value.
 //!
 //! Of XPath: all axes but `namespace`, all operators, the core functions but `id` and `lang`, and
 //! `get-property`, `base64Encode`, `base64Decode`, `url-encode`, `vault-lookup`, `upper-case`,
@@ -16,6 +17,7 @@ mod json_path;
 mod number;
 mod parse;
 mod path;
+mod synapse;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -162,6 +164,12 @@ impl Expression {
             .and_then(|rest| rest.strip_suffix(')'))
         {
             return JsonPath::parse(path).map(Self::Json);
+        }
+        if let Some(inside) = text
+            .strip_prefix("${")
+            .and_then(|rest| rest.strip_suffix('}'))
+        {
+            return synapse::read(inside, namespaces);
         }
         parse::parse(text, namespaces)
     }

@@ -240,7 +240,7 @@ fn refuses_with_a_reason_what_it_does_not_execute() {
         ("", "ends too early"),
         ("get-property('registry', 'x')", "scope \"registry\""),
         ("hmac-generate('a', 'b')", "hmac-generate()"),
-        ("${payload}", "\"${\""),
+        ("${vars.a}", "${vars}"),
         ("namespace::a", "axis namespace"),
         ("a b", "unexpected b"),
     ] {

@@ -107,6 +107,25 @@ fn filters_and_switches_look_into_bodies() {
 }
 
 #[test]
+fn synapse_expressions_name_values() {
+    let body = r#"{"a":{"b":[1,"x"]}}"#;
+    for (expression, expected) in [
+        ("${payload.a.b[1]}", "x"),
+        ("${payload.a}", r#"{"b":[1,"x"]}"#),
+        ("${headers.content-type}", JSON),
+        ("${props.axis2.HTTP_METHOD}", "POST"),
+        ("${params.pathParams.id}", "7"),
+        ("${xpath('//b[2]')}", "x"),
+    ] {
+        assert_eq!(
+            run(&say(expression), JSON, body).2,
+            expected,
+            "{expression}"
+        );
+    }
+}
+
+#[test]
 fn a_body_that_is_not_what_is_looked_for_is_a_fault() {
     let (status, _, body) = run(&say("json-eval($.a)"), JSON, "{broken");
     assert_eq!(status, 500);
