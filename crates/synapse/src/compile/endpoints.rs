@@ -9,7 +9,9 @@ use super::Compiler;
 use super::place::Place;
 use crate::dispatch::EndpointTemplate;
 use crate::endpoint::{Algorithm, Cell, Identity, RetryCodes, Suspension};
-use crate::plan::{Address, Endpoint, EndpointKind, EndpointRef, Group, Leaf, Property};
+use crate::plan::{
+    Address, Endpoint, EndpointKind, EndpointRef, Group, Leaf, Property, Session, SessionKind,
+};
 use crate::xml::Element;
 
 /// How long the original remembers a session that is not used, in milliseconds.
@@ -185,37 +187,31 @@ impl Compiler<'_> {
         })
     }
 
-    fn session(&mut self, session: &Element, place: &Place<'_>) -> Option<i64> {
-        let kind = session.set_attribute("type").unwrap_or_default();
-        match kind {
-            "http" => {}
-            "soap" | "simpleClientSession" => {
+    fn session(&mut self, session: &Element, place: &Place<'_>) -> Option<Session> {
+        let kind = match session.set_attribute("type").unwrap_or_default() {
+            "http" => SessionKind::Cookie,
+            "soap" => SessionKind::ServiceGroup,
+            "simpleClientSession" => SessionKind::Client,
+            other => {
                 let message = format!(
-                    "session affinity of type {kind} is not kept; requests are balanced without it"
-                );
-                self.findings.add(Severity::NotExecuted, place, message);
-                return None;
-            }
-            _ => {
-                let message = format!(
-                    "session type must be http, soap or simpleClientSession, found {kind:?}"
+                    "session type must be http, soap or simpleClientSession, found {other:?}"
                 );
                 self.findings.refuse(place, message);
                 return None;
             }
-        }
+        };
         let timeout = session.child("sessionTimeout").map(Element::text);
         let timeout = timeout.filter(|text| !text.is_empty());
-        Some(match timeout.map(|text| text.parse::<i64>().ok()) {
-            None => SESSION_TIMEOUT,
+        let timeout = match timeout.map(|text| text.parse::<i64>().ok()) {
             Some(Some(milliseconds)) if milliseconds > 0 => milliseconds,
-            Some(Some(_)) => SESSION_TIMEOUT,
+            None | Some(Some(_)) => SESSION_TIMEOUT,
             Some(None) => {
                 self.findings
                     .refuse(place, "sessionTimeout must be a number");
                 SESSION_TIMEOUT
             }
-        })
+        };
+        Some(Session { kind, timeout })
     }
 
     fn children(&mut self, group: &Element, place: &Place<'_>) -> Vec<EndpointRef> {
@@ -283,6 +279,14 @@ impl Compiler<'_> {
 }
 
 impl Endpoint {
+    pub(super) fn has_soap_session(&self) -> bool {
+        let session = match &self.kind {
+            EndpointKind::Group(group) => group.session,
+            _ => None,
+        };
+        session.is_some_and(|session| session.kind != SessionKind::Cookie)
+    }
+
     /// Where the message's To says; it has no state.
     pub(super) fn of_the_message() -> Self {
         let never = Some(vec![-1]);

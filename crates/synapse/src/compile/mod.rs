@@ -267,6 +267,7 @@ fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan 
     plan.endpoint_names = compiler.endpoint_names;
     plan.endpoints = compiler.endpoints.into_iter().flatten().collect();
     plan.endpoints.push(Endpoint::of_the_message());
+    plan.soap_sessions = plan.endpoints.iter().any(Endpoint::has_soap_session);
     plan
 }
 

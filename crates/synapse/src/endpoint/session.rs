@@ -1,5 +1,5 @@
-//! Session affinity of a load-balance group: which child a session's requests go to. Source:
-//! SALoadbalanceEndpoint and HttpSessionDispatcher of Synapse.
+//! Session affinity of a load-balance group: which child a session's requests go to. Sources:
+//! SALoadbalanceEndpoint and the session dispatchers of Synapse.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -7,22 +7,22 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 /// Sessions that one group remembers; above that, those that end first are forgotten.
 const MAX_SESSIONS: usize = 20_000;
 
-/// Cookies that back ends have set, by their hash, and the child that set each.
+/// What sessions are told by (cookies, ids in SOAP headers), by its hash, and the child of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sessions {
     children: HashMap<u64, (usize, i64)>,
 }
 
 impl Sessions {
-    /// The child of the session that one of the request's cookies belongs to.
+    /// The child of the session that one of the request's keys belongs to.
     pub(crate) fn child<'a>(
         &mut self,
-        cookies: impl Iterator<Item = &'a str>,
+        keys: impl Iterator<Item = &'a str>,
         now: i64,
         timeout: i64,
     ) -> Option<usize> {
-        for cookie in cookies.flat_map(|header| header.split(';')) {
-            if let Some((child, ends)) = self.children.get_mut(&key(cookie))
+        for written in keys {
+            if let Some((child, ends)) = self.children.get_mut(&key(written))
                 && *ends > now
             {
                 *ends = now.saturating_add(timeout);
@@ -32,18 +32,17 @@ impl Sessions {
         None
     }
 
-    /// Remembers the cookies that a child has set.
+    /// Remembers the keys of a child's session.
     pub(crate) fn bind<'a>(
         &mut self,
-        set_cookies: impl Iterator<Item = &'a str>,
+        keys: impl Iterator<Item = &'a str>,
         child: usize,
         now: i64,
         timeout: i64,
     ) {
-        for cookie in set_cookies {
-            let pair = cookie.split(';').next().unwrap_or_default();
+        for written in keys {
             self.children
-                .insert(key(pair), (child, now.saturating_add(timeout)));
+                .insert(key(written), (child, now.saturating_add(timeout)));
         }
         if self.children.len() > MAX_SESSIONS {
             self.children.retain(|_, (_, ends)| *ends > now);
@@ -57,9 +56,9 @@ impl Sessions {
     }
 }
 
-fn key(pair: &str) -> u64 {
+fn key(written: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
-    pair.trim().hash(&mut hasher);
+    written.trim().hash(&mut hasher);
     hasher.finish()
 }
 
@@ -70,9 +69,9 @@ mod tests {
     #[test]
     fn a_session_ends_when_it_has_not_been_used_for_its_time() {
         let mut sessions = Sessions::default();
-        let set = ["JSESSIONID=a1; Path=/; HttpOnly"];
+        let set = ["JSESSIONID=a1"];
         sessions.bind(set.into_iter(), 2, 0, 100);
-        let mut child = |now| sessions.child(["x=1; JSESSIONID=a1"].into_iter(), now, 100);
+        let mut child = |now| sessions.child(["x=1", " JSESSIONID=a1"].into_iter(), now, 100);
         assert_eq!(
             (child(50), child(149), child(249)),
             (Some(2), Some(2), None)

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use http::header::{COOKIE, HeaderName, SET_COOKIE};
-
 use super::endpoint::{Sending, missing};
 use super::exchange::{Exchange, Fault};
 use crate::endpoint::Algorithm;
@@ -163,11 +161,10 @@ impl Exchange {
         };
         let tried = |child: usize| tried.contains(&(at, child));
         let shared = endpoint.shared.get();
-        if let Some(timeout) = group.session {
-            let cookies = self.values_of(COOKIE);
-            let bound = shared
-                .sessions()
-                .child(cookies.iter().map(String::as_str), now, timeout);
+        if let Some(session) = group.session {
+            let keys = self.request_keys(session.kind);
+            let keys = keys.iter().map(String::as_str);
+            let bound = shared.sessions().child(keys, now, session.timeout);
             if let Some(child) = bound.filter(|child| ready(*child) && !tried(*child)) {
                 return Some(child);
             }
@@ -203,28 +200,6 @@ impl Exchange {
                 endpoint.shared.get().machine().is_ready(now)
             }
         }
-    }
-
-    /// Remembers the cookies of a response, if the group keeps sessions.
-    pub(super) fn bind_session(&self, at: usize, child: usize) {
-        if let Some((endpoint, group)) = group(&self.plan, at)
-            && let Some(timeout) = group.session
-        {
-            let cookies = self.values_of(SET_COOKIE);
-            endpoint.shared.get().sessions().bind(
-                cookies.iter().map(String::as_str),
-                child,
-                self.environment.now,
-                timeout,
-            );
-        }
-    }
-
-    fn values_of(&self, name: HeaderName) -> Vec<String> {
-        let values = self.message.headers.get_all(name).iter();
-        values
-            .filter_map(|value| value.to_str().ok().map(str::to_owned))
-            .collect()
     }
 }
 

@@ -128,6 +128,12 @@ impl Exchange {
             Mediator::Send(..) | Mediator::Call(_) | Mediator::Respond if self.must_convert() => {
                 Need::Whole
             }
+            // A session is told by a header of the envelope.
+            Mediator::Send(..) | Mediator::Call(_)
+                if self.plan.soap_sessions && self.may_be_soap() =>
+            {
+                Need::Whole
+            }
             // XML stays in the envelope that the message is.
             mediator if mediator.puts_xml() && self.may_be_soap() => Need::Whole,
             mediator if mediator.reads_body() => Need::Whole,

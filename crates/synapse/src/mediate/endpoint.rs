@@ -12,7 +12,9 @@ use super::exchange::{BackendCall, Body, Exchange, Fault, Step};
 use super::run::{Flowing, MAX_CALLS};
 use super::token::{GoesOn, InUse, secret_value};
 use crate::expression::Scope;
-use crate::plan::{Address, Authentication, EndpointKind, EndpointRef, Leaf, SequenceRef, Timeout};
+use crate::plan::{
+    Address, Authentication, EndpointKind, EndpointRef, Leaf, SequenceRef, SessionKind, Timeout,
+};
 
 /// A call that is under way.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(super) struct Sending {
     body: Body,
     content_type: Option<String>,
     after: After,
+    /// The client's own session id.
+    pub(super) client: Vec<String>,
     /// For an endpoint that wants one.
     pub(super) token: Option<InUse>,
     /// The back end has refused one token already.
@@ -53,6 +57,7 @@ impl Exchange {
             body: Body::Empty,
             content_type: None,
             after,
+            client: self.client_id(),
             token: None,
             renewed: false,
         };
@@ -65,6 +70,13 @@ impl Exchange {
             self.frames.clear();
         }
         self.call_chosen(sending)
+    }
+
+    fn client_id(&self) -> Vec<String> {
+        match self.plan.soap_sessions {
+            true => self.request_keys(SessionKind::Client),
+            false => Vec::new(),
+        }
     }
 
     /// Sends the message where its To says.
@@ -86,9 +98,7 @@ impl Exchange {
         if let Some(leaf) = plan.endpoints.get(sending.leaf) {
             leaf.shared.get().machine().success();
         }
-        for (group, child) in &sending.path {
-            self.bind_session(*group, *child);
-        }
+        self.bind_sessions(&sending);
         sending.after
     }
 

@@ -257,6 +257,8 @@ pub struct Exchange {
     pub(super) reading: Option<Need>,
     /// The call that the data plane is making.
     pub(super) sending: Option<Sending>,
+    /// A response is being read for the session that it tells.
+    pub(super) arriving: bool,
     /// The token that the data plane is getting.
     pub(super) awaiting: Option<Awaiting>,
     /// The one that OAuthMediator has put into the message.

@@ -20,6 +20,7 @@ mod mediators;
 mod part;
 mod rewrite;
 mod run;
+mod session;
 mod settings;
 mod start;
 #[cfg(test)]

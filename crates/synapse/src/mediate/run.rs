@@ -51,6 +51,15 @@ impl Exchange {
         }
         self.axis2
             .insert("HTTP_SC".into(), response.status.to_string());
+        if self.session_in_body() {
+            self.arriving = true;
+            return Step::Read(Body::Response, Need::Whole);
+        }
+        self.go_on_behind()
+    }
+
+    /// Goes on behind `send` or `call` with the response.
+    fn go_on_behind(&mut self) -> Step {
         match self.arrived() {
             After::RespondPath => self.respond_path(),
             After::Continue => self.run(),
@@ -98,7 +107,10 @@ impl Exchange {
                     false => Body::Bytes(bytes),
                 };
                 self.message.seen = Seen::default();
-                self.run()
+                match std::mem::take(&mut self.arriving) {
+                    true => self.go_on_behind(),
+                    false => self.run(),
+                }
             }
             Ok(None) => {
                 // The mediator that wanted it is passed by.
@@ -109,6 +121,9 @@ impl Exchange {
             }
             Err(fault) => {
                 self.message.body = Body::Empty;
+                if std::mem::take(&mut self.arriving) {
+                    self.sending = None;
+                }
                 self.go_on(Flowing::Failed(fault))
             }
         }

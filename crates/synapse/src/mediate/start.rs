@@ -93,6 +93,7 @@ impl Exchange {
             handlers: Vec::new(),
             reading: None,
             sending: None,
+            arriving: false,
             awaiting: None,
             token: None,
             executed: 0,

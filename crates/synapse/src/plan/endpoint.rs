@@ -62,8 +62,26 @@ pub(crate) struct Group {
     pub(crate) children: Vec<EndpointRef>,
     /// Whether the next child is tried when one fails.
     pub(crate) failover: bool,
-    /// Affinity by cookies: for how many milliseconds a session that is not used is remembered.
-    pub(crate) session: Option<i64>,
+    pub(crate) session: Option<Session>,
+}
+
+/// Requests of one session go to one child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) kind: SessionKind,
+    /// For how many milliseconds a session that is not used is remembered.
+    pub(crate) timeout: i64,
+}
+
+/// What a session is told by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionKind {
+    /// `http`: a cookie that the back end has set.
+    Cookie,
+    /// `soap`: the ServiceGroupId that the back end has given.
+    ServiceGroup,
+    /// `simpleClientSession`: the client's own id.
+    Client,
 }
 
 #[derive(Debug)]

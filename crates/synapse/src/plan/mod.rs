@@ -16,7 +16,9 @@ use crate::expression::{Expression, JsonPath, Scope};
 use crate::pattern::Pattern;
 
 pub(crate) use authentication::{Authentication, Grant, Oauth, Secret};
-pub(crate) use endpoint::{Address, Endpoint, EndpointKind, EndpointRef, Group, Leaf, Timeout};
+pub(crate) use endpoint::{
+    Address, Endpoint, EndpointKind, EndpointRef, Group, Leaf, Session, SessionKind, Timeout,
+};
 pub(crate) use handler::{Authenticator, Cors, Handler, Lifecycle};
 pub(crate) use rewrite::{
     Change, Check, CheckSource, Fragment, Rewrite, RewriteAction, RewriteRule,
@@ -40,6 +42,8 @@ pub struct Plan {
     pub(crate) sequence_names: HashMap<String, usize>,
     /// The named ones, those written inline, and last the one of messages sent without any.
     pub(crate) endpoints: Vec<Endpoint>,
+    /// Some group keeps sessions that SOAP headers tell.
+    pub(crate) soap_sessions: bool,
     /// For keys that are computed per message.
     pub(crate) endpoint_names: HashMap<String, usize>,
     pub(crate) local_entries: HashMap<String, String>,

@@ -26,15 +26,22 @@ fn plan(endpoints: &[(&str, &str)]) -> Arc<Plan> {
 }
 
 fn begin(plan: &Arc<Plan>, cookie: Option<&'static str>, now: i64) -> (Exchange, Step) {
+    let set = |headers: &mut HeaderMap| {
+        if let Some(cookie) = cookie {
+            headers.insert("cookie", HeaderValue::from_static(cookie));
+        }
+    };
+    begin_with(plan, set, now)
+}
+
+fn begin_with(plan: &Arc<Plan>, set: impl Fn(&mut HeaderMap), now: i64) -> (Exchange, Step) {
     let target = Target {
         api: 0,
         resource: found(vec![("id".into(), "B".into())]),
         rest_url_postfix: "",
     };
     let mut headers = HeaderMap::new();
-    if let Some(cookie) = cookie {
-        headers.insert("cookie", HeaderValue::from_static(cookie));
-    }
+    set(&mut headers);
     let request = Request {
         method: "POST",
         target: "/a/1",
@@ -174,6 +181,68 @@ fn a_session_stays_with_the_child_that_began_it() {
     assert_eq!(url(Some("JSESSIONID=8"), NOW + 4), "http://x");
     // Not used for its time, it is forgotten.
     assert_eq!(url(bound, NOW + 2000), "http://y");
+}
+
+#[test]
+fn sessions_may_be_told_by_soap_headers() {
+    let group = |kind: &str| {
+        format!(
+            "<session type='{kind}'/><loadbalance>{}{}</loadbalance>",
+            leaf("x"),
+            leaf("y")
+        )
+    };
+    let soap = |header: &str| {
+        let text = format!(
+            "<s:Envelope xmlns:s='http://schemas.xmlsoap.org/soap/envelope/'><s:Header>{header}</s:Header>\
+             <s:Body><b/></s:Body></s:Envelope>"
+        );
+        Ok(Some(bytes::Bytes::from(text)))
+    };
+    let content_type = |headers: &mut HeaderMap| {
+        headers.insert("content-type", HeaderValue::from_static("text/xml"));
+    };
+    // A request with this header: where it goes, and its exchange.
+    let send = |plan: &Arc<Plan>, header: &str| {
+        let (mut exchange, step) = begin_with(plan, content_type, NOW);
+        assert!(
+            matches!(step, Step::Read(Body::Request, Need::Whole)),
+            "{step:?}"
+        );
+        let sent = call(exchange.read(soap(header)));
+        (sent.url, exchange)
+    };
+    let client = |id: &str| {
+        format!("<i:ClientID xmlns:i='http://ws.apache.org/ns/synapse'>{id}</i:ClientID>")
+    };
+    let of_client = plan(&[("E", &group("simpleClientSession"))]);
+    let (url, mut exchange) = send(&of_client, &client("7"));
+    assert_eq!(url, "http://x");
+    let _ = exchange.response(respond_with(200), NOW);
+    assert_eq!(send(&of_client, &client("7")).0, "http://x");
+    assert_eq!(send(&of_client, &client("8")).0, "http://y");
+
+    let id =
+        "<g:ServiceGroupId xmlns:g='http://ws.apache.org/namespaces/axis2'>u</g:ServiceGroupId>";
+    let reply = format!(
+        "<a:ReplyTo xmlns:a='http://www.w3.org/2005/08/addressing'><a:ReferenceParameters>{id}\
+         </a:ReferenceParameters></a:ReplyTo>"
+    );
+    let of_back_end = plan(&[("E", &group("soap"))]);
+    let (url, mut exchange) = send(&of_back_end, "");
+    assert_eq!(url, "http://x");
+    let mut response = respond_with(200);
+    content_type(&mut response.headers);
+    let step = exchange.response(response, NOW);
+    assert!(
+        matches!(step, Step::Read(Body::Response, Need::Whole)),
+        "{step:?}"
+    );
+    let (status, _, body) = answer(exchange.read(soap(&reply)));
+    assert!(status == 200 && body.contains("ServiceGroupId"), "{body}");
+    assert_eq!(send(&of_back_end, id).0, "http://x");
+    assert_eq!(send(&of_back_end, "").0, "http://y");
+    assert_eq!(send(&of_back_end, id).0, "http://x");
 }
 
 #[test]
