@@ -113,7 +113,7 @@ impl Gateway {
         } = transaction;
         answer.headers_mut().insert(header, correlation);
         if let Some(entry) = &mut entry {
-            entry.note(|record| record.status = answer.status());
+            entry.note(|record| record.status = Some(answer.status()));
         }
         answer.map(|body| Answered::new(body, entry))
     }
@@ -322,7 +322,7 @@ impl Gateway {
         let back_end = hyper::upgrade::on(&mut response);
         let mut entry = transaction.entry.take();
         if let Some(entry) = &mut entry {
-            entry.note(|record| record.status = response.status());
+            entry.note(|record| record.status = Some(response.status()));
         }
         self.tunnels.open(client, back_end, entry);
         let mut answer = answers::empty(response.status());

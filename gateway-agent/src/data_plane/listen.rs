@@ -93,18 +93,18 @@ pub(crate) async fn serve(
         shutdown,
         cut: CancellationToken::new(),
     };
-    let drained = async {
+    let ends = async {
         server.shutdown.cancelled().await;
-        tokio::time::sleep(limits.drain).await;
+        tokio::time::Instant::now() + limits.drain
     };
-    tokio::join!(
+    let ((), (), end) = tokio::join!(
         server.accept(http, None),
         server.accept(https, Some(acceptor)),
-        async {
-            server.shutdown.cancelled().await;
-            server.gateway.tunnels.drain(drained).await;
-        }
+        ends
     );
+    // After the connections: until they have ended, they may still become tunnels.
+    let time = tokio::time::sleep_until(end);
+    server.gateway.tunnels.drain(time).await;
     if let Some(log) = &server.gateway.access_log {
         log.end().await;
     }
@@ -167,13 +167,14 @@ impl Server {
             });
         }
         drop(listener);
-        let drained = graceful.shutdown();
-        if tokio::time::timeout(self.limits.drain, drained)
+        let mut drained = std::pin::pin!(graceful.shutdown());
+        if tokio::time::timeout(self.limits.drain, &mut drained)
             .await
             .is_err()
         {
             tracing::warn!("requests still in flight after the drain time are cut");
             self.cut.cancel();
+            drained.await;
         }
     }
 }

@@ -27,7 +27,12 @@ fn combined(to: &mut String, record: &Record, query: bool) {
         version(record.version)
     );
     quoted(to, request.as_bytes());
-    let _ = write!(to, " {} ", record.status.as_u16());
+    match record.status {
+        None => to.push_str(" - "),
+        Some(status) => {
+            let _ = write!(to, " {} ", status.as_u16());
+        }
+    }
     match record.bytes {
         0 => to.push('-'),
         bytes => {
@@ -64,7 +69,7 @@ fn object(to: &mut String, record: &Record, query: bool) {
         "method": record.method.as_str(),
         "target": target(record, query),
         "protocol": version(record.version),
-        "status": record.status.as_u16(),
+        "status": record.status.map(|status| status.as_u16()),
         "bytes": record.bytes,
         "referer": text(&record.referer),
         "user_agent": text(&record.user_agent),

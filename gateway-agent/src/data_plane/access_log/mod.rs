@@ -106,7 +106,7 @@ impl AccessLog {
             referer: header(REFERER),
             user_agent: header(USER_AGENT),
             correlation: correlation.clone(),
-            status: StatusCode::OK,
+            status: None,
             bytes: 0,
             duration: Duration::ZERO,
             back_end: None,
@@ -143,7 +143,8 @@ pub(crate) struct Record {
     referer: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
     correlation: HeaderValue,
-    pub(crate) status: StatusCode,
+    /// `None`: the connection ended before there was an answer.
+    pub(crate) status: Option<StatusCode>,
     /// Of the answer's body, or of both directions of a tunnel.
     pub(crate) bytes: u64,
     /// Until the last byte of the answer was taken over by the connection.

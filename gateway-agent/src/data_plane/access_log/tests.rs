@@ -16,6 +16,7 @@ fn entry(log: &AccessLog, target: &str) -> Entry {
     let mut entry = log.entry(&head, "192.0.2.7".parse().unwrap(), &correlation);
     entry.note(|record| {
         record.time = 1_795_350_482_000;
+        record.status = Some(StatusCode::OK);
         record.bytes = 12;
         record.endpoint = Some("E".into());
         record.back_end = Some(Duration::from_millis(3));

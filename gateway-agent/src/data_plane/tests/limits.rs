@@ -11,8 +11,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::raw::{Raw, in_time, noting, text_of};
-use super::{Serving, Settings, artifact, echo, silent};
+use super::raw::{Raw, eventually, in_time, noting, text_of};
+use super::{Serving, Settings, artifact, echo};
+use crate::data_plane::AccessLog;
+use crate::data_plane::access_log::{Destination, Format};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const SHORT: Duration = Duration::from_millis(150);
@@ -191,7 +193,12 @@ async fn a_request_in_flight_is_cut_after_the_drain() {
     let mut settings = Settings::default();
     settings.limits.drain = SHORT;
     settings.back_end_timeout = Duration::from_secs(60);
-    let silent = silent().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    let destination = Destination::File(file.clone());
+    let log = AccessLog::start(destination, Format::Json, false).unwrap();
+    settings.access_log = Some(log);
+    let (silent, noted) = noting(b"").await;
     let mut gateway = Serving::with(settings).await;
     gateway.deploy(
         &artifact(&format!("<http uri-template='http://{silent}'/>")),
@@ -199,6 +206,11 @@ async fn a_request_in_flight_is_cut_after_the_drain() {
     );
     let mut client = Raw::connect(gateway.addresses.http).await;
     client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    eventually("the call", || !text_of(&noted).is_empty()).await;
     in_time("the shutdown", gateway.end()).await;
     assert_eq!(client.rest().await, "");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(line["complete"], false, "{text}");
+    assert!(line["status"].is_null(), "{text}");
 }
