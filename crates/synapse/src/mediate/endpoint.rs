@@ -158,7 +158,7 @@ impl Exchange {
         if let Some(Authentication::Oauth(oauth)) = &leaf.authentication
             && sending.token.is_none()
         {
-            return self.want_token(oauth, GoesOn::Send(sending));
+            return self.want_token(oauth, GoesOn::Send(Box::new(sending)));
         }
         self.calls += 1;
         if self.calls > MAX_CALLS {

@@ -49,7 +49,7 @@ struct Wanted {
 
 /// What the token is for.
 pub(super) enum GoesOn {
-    Send(Sending),
+    Send(Box<Sending>),
     /// The header of the message, and the next mediator.
     Header,
 }
@@ -178,7 +178,7 @@ impl Exchange {
         match goes_on {
             GoesOn::Send(mut sending) => {
                 sending.token = Some(token);
-                self.call_chosen(sending)
+                self.call_chosen(*sending)
             }
             GoesOn::Header => {
                 let Some(value) = secret_value(&format!("Bearer {}", token.token)) else {
