@@ -1,6 +1,5 @@
 //! Whole artifacts: compiled, and each request that they take run.
 
-use std::sync::Arc;
 
 use artifact::{Artifact, Content, Severity};
 
@@ -67,9 +66,7 @@ pub fn artifact(input: &[u8]) {
         }
     }
     for wanted in &all {
-        let answer = answer(&Arc::clone(&plan), wanted);
-        let is_response = wanted.target.is_empty();
-        assert!(!(is_response && answer.is_some()), "an answer to no target");
+        answer(&plan, wanted);
     }
 }
 

@@ -126,9 +126,10 @@ impl Exchange {
     }
 
     fn admit(&mut self, admitted: Admitted) {
-        self.default
-            .insert("AM_KEY_TYPE".into(), admitted.key_type.as_str().into());
-        self.default.extend(admitted.properties);
+        self.key_type = admitted.key_type;
+        for (name, value) in admitted.properties {
+            self.default.set(name, value);
+        }
     }
 
     /// `_auth_failure_handler_` or `_throttle_out_handler_`, then the client is told.
@@ -140,9 +141,9 @@ impl Exchange {
             ("ERROR_DETAIL", refused.description.clone()),
             ("HTTP_RESPONSE_STATUS_CODE", status.clone()),
         ] {
-            self.default.insert(name.to_owned(), value);
+            self.default.set(name, value);
         }
-        self.axis2.insert("HTTP_SC".into(), status);
+        self.axis2.set("HTTP_SC", status);
         let body = error_body(refused.code, &refused.message, &refused.description);
         self.message
             .set_body(Body::Bytes(body), Some("application/json".into()));

@@ -52,7 +52,7 @@ impl Exchange {
         }
         let content_type = media.content_type();
         for name in ["messageType", "ContentType"] {
-            self.axis2.insert(name.to_owned(), content_type.to_owned());
+            self.axis2.set(name, content_type);
         }
         let body = Body::Bytes(Bytes::from(text));
         self.message.set_body(body, Some(content_type.to_owned()));
@@ -60,7 +60,8 @@ impl Exchange {
 
     /// The message's envelope, if it came as one and is not to leave as something else.
     fn soap_envelope(&self) -> Option<std::sync::Arc<Envelope>> {
-        if !matches!(self.message.body, Body::Bytes(_)) || self.axis2.contains_key("messageType") {
+        if !matches!(self.message.body, Body::Bytes(_)) || self.axis2_text("messageType").is_some()
+        {
             return None;
         }
         self.message.envelope().filter(|envelope| envelope.is_soap)
@@ -145,7 +146,7 @@ impl Exchange {
 
     /// An item more in the JSON array, or an element more in the XML, that a property holds.
     fn add_to_property(&mut self, name: &str, text: String, media: Media) -> Flowing {
-        let held = self.default.get(name).cloned().unwrap_or_default();
+        let held = self.default_text(name).unwrap_or_default().into_owned();
         if let Ok(Json::Array(mut items)) = serde_json::from_str(&held) {
             items.push(serde_json::from_str(&text).unwrap_or(Json::from(text)));
             self.set_made(name, Json::Array(items).to_string(), Media::Json);
@@ -175,7 +176,7 @@ impl Exchange {
         match source {
             EnrichSource::Inline(text, media) => Some((text.clone(), *media)),
             EnrichSource::Property(name) => {
-                let text = self.default.get(name)?.clone();
+                let text = self.default_text(name)?.into_owned();
                 let media = self.markup.get(name).copied();
                 // As the original looks at strings: JSON and XML by how they begin.
                 let media = media.unwrap_or(match text.trim_start().chars().next() {
@@ -290,7 +291,7 @@ impl Exchange {
             }
         };
         for name in ["messageType", "ContentType"] {
-            self.axis2.insert(name.to_owned(), content_type.to_owned());
+            self.axis2.set(name, content_type);
         }
         let body = Body::Bytes(Bytes::from(body));
         self.message.set_body(body, Some(content_type.to_owned()));

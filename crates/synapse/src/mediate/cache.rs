@@ -34,7 +34,7 @@ pub(super) struct Keeping {
 impl Exchange {
     /// Whether `cache` looks into the request's body: only where it can tell requests apart.
     pub(super) fn cache_reads_body(&self) -> bool {
-        !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS")
+        !matches!(&*self.method, "GET" | "HEAD" | "OPTIONS")
     }
 
     /// How many bytes of the response `cache` would keep; `None`: nothing.
@@ -45,15 +45,15 @@ impl Exchange {
     }
 
     fn is_kept(&self, keeping: &Keeping) -> bool {
-        let status = self.axis2.get("HTTP_SC").map_or("200", String::as_str);
+        let status = self.axis2_text("HTTP_SC").unwrap_or("200".into());
         let statuses = keeping.statuses.as_ref();
-        statuses.is_none_or(|pattern| pattern.is_match(status))
+        statuses.is_none_or(|pattern| pattern.is_match(&status))
     }
 
     pub(super) fn find_kept(&mut self, cache: &Cache) -> Flowing {
-        let method = self.method.clone();
         let methods = cache.methods.as_ref();
-        if methods.is_some_and(|methods| !methods.contains(&method)) || cache.entries == 0 {
+        let takes = |methods: &Vec<String>| methods.iter().any(|method| *method == self.method);
+        if !methods.is_none_or(takes) || cache.entries == 0 {
             return Flowing::On;
         }
         let key = self.request_key(cache.ignored_headers.as_deref());
@@ -69,10 +69,10 @@ impl Exchange {
             });
             return Flowing::On;
         };
-        self.axis2
-            .insert("HTTP_SC".into(), found.status.to_string());
+        self.axis2.forget("HTTP_SC");
+        self.response_status = Some(found.status);
         for gone in ["messageType", "ContentType", "NO_ENTITY_BODY"] {
-            self.axis2.remove(gone);
+            self.axis2.forget(gone);
         }
         self.message = Message {
             coded: found.headers.contains_key(CONTENT_ENCODING),
@@ -144,7 +144,9 @@ impl Exchange {
         for name in NEVER {
             headers.remove(name);
         }
-        let status = self.axis2.get("HTTP_SC").and_then(|text| text.parse().ok());
+        let status = self
+            .axis2_text("HTTP_SC")
+            .and_then(|text| text.parse().ok());
         let response = KeptResponse {
             status: status.unwrap_or(200),
             headers,

@@ -34,8 +34,8 @@ impl Form {
 impl Exchange {
     /// The form that the body has and the one that it is to leave in, where they differ.
     fn conversion(&self) -> Option<(Form, Form)> {
-        let wanted = self.axis2.get("messageType");
-        let wanted = Form::of(wanted.or_else(|| self.axis2.get("ContentType"))?)?;
+        let wanted = self.axis2_text("messageType");
+        let wanted = Form::of(&wanted.or_else(|| self.axis2_text("ContentType"))?)?;
         let have = match &self.message.content_type {
             Some(made) => Form::of(made)?,
             None => Form::of(self.message.headers.get(CONTENT_TYPE)?.to_str().ok()?)?,

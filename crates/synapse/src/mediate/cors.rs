@@ -1,6 +1,9 @@
 //! CORSRequestHandler of API Manager: the elected resource, preflights, and the headers that let
 //! scripts of other origins read an answer.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_HEADERS,
@@ -10,25 +13,34 @@ use http::{HeaderMap, HeaderValue};
 
 use super::exchange::{Body, Exchange};
 use super::run::Flowing;
+use super::settings::CorsSettings;
 use crate::dispatch::{Election, MethodSet, elect_resource};
-use crate::plan::{Cors, SequenceRef};
+use crate::plan::{Cors, Handler, SequenceRef};
 
 /// What the client is told when no resource is elected.
 const NO_RESOURCE: &str = "No matching resource found for given API Request";
 const NO_METHOD: &str = "Method not allowed for given API resource";
 
+/// What of a request the headers of its answer depend on, once a CORS handler has let it through.
+#[derive(Debug)]
+pub(super) struct Noted {
+    /// The handler's position.
+    handler: usize,
+    origin: Option<HeaderValue>,
+    asked_headers: Option<HeaderValue>,
+}
+
 impl Exchange {
     /// Elects the resource that the handlers behind go by; answers where there is none, and
-    /// preflights that the back end does not want to answer itself.
-    pub(super) fn elect(&mut self, cors: &Cors) -> Flowing {
-        let plan = std::sync::Arc::clone(&self.plan);
+    /// preflights that the back end does not want to answer itself. `at` is the handler's position.
+    pub(super) fn elect(&mut self, cors: &Cors, at: usize) -> Flowing {
+        let plan = Arc::clone(&self.plan);
         let Some(api) = plan.apis.get(self.api) else {
             return Flowing::On;
         };
-        let asked = self.message.headers.get(ACCESS_CONTROL_REQUEST_METHOD);
-        let asked = asked.and_then(|method| method.to_str().ok());
+        let asked = text(&self.message.headers, &ACCESS_CONTROL_REQUEST_METHOD);
         let resources = &api.route.resources;
-        let election = elect_resource(resources, &self.method, asked, &self.sub_path);
+        let election = elect_resource(resources, &self.method, asked, self.sub_path());
         let index = match election {
             Election::Resource(index) => index,
             Election::NotFound => return self.none_elected(404, NO_RESOURCE),
@@ -37,21 +49,22 @@ impl Exchange {
         };
         self.elected = Some(index);
         let methods = resources.get(index).map(|resource| resource.methods);
-        let methods = methods.unwrap_or_default();
-        if let Some(resource) = api.resources.get(index) {
-            let pattern = resource.pattern.clone();
-            self.default.insert("API_ELECTED_RESOURCE".into(), pattern);
-        }
         let preflight = self.method == "OPTIONS";
-        if preflight && methods.contains("OPTIONS") {
+        if preflight && methods.is_some_and(|methods| methods.contains("OPTIONS")) {
             // The back end has its own idea of it.
             return Flowing::On;
         }
-        self.note_cors(cors, methods);
+        let headers = &self.message.headers;
+        self.cors_noted = Some(Noted {
+            handler: at,
+            origin: headers.get(ORIGIN).cloned(),
+            asked_headers: headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
+        });
         if preflight {
-            self.axis2.insert("HTTP_SC".into(), "200".into());
+            self.axis2.set("HTTP_SC", "200");
             self.message.set_body(Body::Empty, None);
-            return self.answer_after_cors(cors);
+            self.enter_answer();
+            return self.add_cors_headers(cors);
         }
         if cors.inline {
             return self.add_cors_headers(cors);
@@ -66,81 +79,47 @@ impl Exchange {
             ("ERROR_CODE", status.to_string()),
             ("ERROR_MESSAGE", message.to_owned()),
         ] {
-            self.default.insert(name.to_owned(), value);
+            self.default.set(name, value);
         }
-        self.axis2.insert("HTTP_SC".into(), status.to_string());
+        self.axis2.set("HTTP_SC", status.to_string());
         self.message.set_body(Body::Empty, None);
         self.answer_after("_resource_mismatch_handler_")
     }
 
-    fn answer_after_cors(&mut self, cors: &Cors) -> Flowing {
-        self.enter_answer();
-        self.add_cors_headers(cors)
-    }
-
     /// The properties that `_cors_request_handler_` turns into headers (`setCORSHeaders`).
-    fn note_cors(&mut self, cors: &Cors, methods: MethodSet) {
-        let settings = std::sync::Arc::clone(&self.environment.settings);
-        let settings = &settings.cors;
-        let origin = text(&self.message.headers, &ORIGIN);
-        let origins = cors.allowed_origins.as_ref();
-        let origins = origins.unwrap_or(&settings.allow_origins);
-        let allowed_origin = match origin {
-            _ if origins.iter().any(|allowed| allowed == "*") => Some("*"),
-            Some(origin) if origins.iter().any(|allowed| allowed == origin) => Some(origin),
-            _ => None,
+    pub(super) fn cors_property(&self, name: &str) -> Option<Cow<'_, str>> {
+        let noted = self.cors_noted.as_ref()?;
+        let api = self.plan.apis.get(self.api)?;
+        let Some(Handler::Cors(cors)) = api.handlers.get(noted.handler) else {
+            return None;
         };
-        let allowed_methods = cors.allowed_methods.as_ref();
-        let allowed_methods = allowed_methods.unwrap_or(&settings.allow_methods);
-        let allowed_methods: Vec<&str> = MethodSet::KNOWN
-            .into_iter()
-            .filter(|method| methods.contains(method))
-            .filter(|method| allowed_methods.iter().any(|allowed| allowed == method))
-            .collect();
-        let mut allowed_headers = match &cors.allow_headers {
-            Some(headers) => headers.clone(),
-            None => settings.allow_headers.join(","),
-        };
-        if allowed_headers == "*" {
-            let asked = text(&self.message.headers, &ACCESS_CONTROL_REQUEST_HEADERS);
-            allowed_headers = asked.unwrap_or_default().to_owned();
-        }
-        let authorization = cors.authorization_header.as_deref();
-        let authorization = authorization.unwrap_or("Authorization");
-        if !allowed_headers.is_empty() {
-            allowed_headers.push(',');
-        }
-        allowed_headers.push_str(authorization);
-        let credentials = cors.allow_credentials.unwrap_or(settings.allow_credentials)
-            && allowed_origin.is_some_and(|origin| origin != "*");
-        let noted = [
-            (
-                "CORSConfiguration.Enabled",
-                Some(settings.enable.to_string()),
-            ),
-            (
-                "Access-Control-Allow-Origin",
-                allowed_origin.map(str::to_owned),
-            ),
-            (
-                "Access-Control-Allow-Methods",
-                Some(allowed_methods.join(",")),
-            ),
-            ("Access-Control-Allow-Headers", Some(allowed_headers)),
-            (
-                "Access-Control-Expose-Headers",
-                Some(settings.expose_headers.join(",")).filter(|list| !list.is_empty()),
-            ),
-            (
-                "Access-Control-Allow-Credentials",
-                credentials.then(|| "true".to_owned()),
-            ),
-        ];
-        for (name, value) in noted {
-            if let Some(value) = value {
-                self.default.insert(name.to_owned(), value);
+        let settings = &self.environment.settings.cors;
+        Some(match name {
+            "CORSConfiguration.Enabled" => settings.enable.to_string().into(),
+            "Access-Control-Allow-Origin" => allowed_origin(cors, settings, noted)?.into(),
+            "Access-Control-Allow-Methods" => {
+                let allowed = cors.allowed_methods.as_ref();
+                let allowed = allowed.unwrap_or(&settings.allow_methods);
+                let elected = api.route.resources.get(self.elected?)?.methods;
+                let methods: Vec<&str> = MethodSet::KNOWN
+                    .into_iter()
+                    .filter(|method| elected.contains(method))
+                    .filter(|method| allowed.iter().any(|allowed| allowed == method))
+                    .collect();
+                methods.join(",").into()
             }
-        }
+            "Access-Control-Allow-Headers" => allowed_headers(cors, settings, noted).into(),
+            "Access-Control-Expose-Headers" => match settings.expose_headers.join(",") {
+                none if none.is_empty() => return None,
+                headers => headers.into(),
+            },
+            "Access-Control-Allow-Credentials" => {
+                let allowed = cors.allow_credentials.unwrap_or(settings.allow_credentials);
+                let one = allowed_origin(cors, settings, noted).is_some_and(|it| it != "*");
+                (allowed && one).then_some("true")?.into()
+            }
+            _ => return None,
+        })
     }
 
     /// `_cors_request_handler_`: the artifact's, or what the gateway's does.
@@ -148,52 +127,103 @@ impl Exchange {
         if let Some(index) = cors.sequence {
             return self.enter_reference(&SequenceRef::Own(index));
         }
-        if self
-            .default
-            .get("CORSConfiguration.Enabled")
-            .map(String::as_str)
-            != Some("true")
-        {
+        if self.default_text("CORSConfiguration.Enabled").as_deref() != Some("true") {
             return Flowing::On;
         }
         let preflight = self.method == "OPTIONS";
-        for (name, of_preflights) in [
-            (ACCESS_CONTROL_ALLOW_ORIGIN, false),
-            (ACCESS_CONTROL_ALLOW_METHODS, true),
-            (ACCESS_CONTROL_ALLOW_HEADERS, true),
-            (ACCESS_CONTROL_EXPOSE_HEADERS, true),
-            (ACCESS_CONTROL_ALLOW_CREDENTIALS, false),
-        ] {
+        for (name, property, of_preflights) in HEADERS {
             if of_preflights && !preflight || self.message.headers.contains_key(&name) {
                 continue;
             }
-            let noted = self.default.get(property_of(&name));
-            let Some(value) = noted.and_then(|value| HeaderValue::try_from(value).ok()) else {
-                continue;
+            let value = match self.default_text(property).as_deref() {
+                None => continue,
+                Some("*") => HeaderValue::from_static("*"),
+                Some(text) => match HeaderValue::try_from(text) {
+                    Ok(value) => value,
+                    Err(_) => continue,
+                },
             };
             // Caches must not give one origin the answer to another.
             if name == ACCESS_CONTROL_ALLOW_ORIGIN && value != "*" {
-                self.message
-                    .headers
-                    .append(VARY, HeaderValue::from_static("Origin"));
-                self.message.own_headers.insert(VARY);
+                let origin = HeaderValue::from_static("Origin");
+                self.message.headers.append(VARY, origin);
+                self.own(VARY);
             }
             self.message.headers.insert(name.clone(), value);
-            self.message.own_headers.insert(name);
+            self.own(name);
         }
         Flowing::On
     }
+
+    /// Of a request's headers, only these travel back; of a response's, all do.
+    fn own(&mut self, name: HeaderName) {
+        if !self.message.from_back_end {
+            self.message.own_headers.insert(name);
+        }
+    }
 }
 
-/// The property that a header's value is noted under.
-fn property_of(name: &HeaderName) -> &'static str {
-    match *name {
-        ACCESS_CONTROL_ALLOW_ORIGIN => "Access-Control-Allow-Origin",
-        ACCESS_CONTROL_ALLOW_METHODS => "Access-Control-Allow-Methods",
-        ACCESS_CONTROL_ALLOW_HEADERS => "Access-Control-Allow-Headers",
-        ACCESS_CONTROL_EXPOSE_HEADERS => "Access-Control-Expose-Headers",
-        _ => "Access-Control-Allow-Credentials",
+/// Each with the property that it is noted under, and whether only preflights get it.
+const HEADERS: [(HeaderName, &str, bool); 5] = [
+    (
+        ACCESS_CONTROL_ALLOW_ORIGIN,
+        "Access-Control-Allow-Origin",
+        false,
+    ),
+    (
+        ACCESS_CONTROL_ALLOW_METHODS,
+        "Access-Control-Allow-Methods",
+        true,
+    ),
+    (
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        "Access-Control-Allow-Headers",
+        true,
+    ),
+    (
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+        "Access-Control-Expose-Headers",
+        true,
+    ),
+    (
+        ACCESS_CONTROL_ALLOW_CREDENTIALS,
+        "Access-Control-Allow-Credentials",
+        false,
+    ),
+];
+
+fn allowed_origin<'a>(cors: &Cors, settings: &CorsSettings, noted: &'a Noted) -> Option<&'a str> {
+    let origins = cors.allowed_origins.as_ref();
+    let origins = origins.unwrap_or(&settings.allow_origins);
+    if origins.iter().any(|allowed| allowed == "*") {
+        return Some("*");
     }
+    let origin = noted.origin.as_ref()?.to_str().ok()?;
+    origins
+        .iter()
+        .any(|allowed| allowed == origin)
+        .then_some(origin)
+}
+
+fn allowed_headers(cors: &Cors, settings: &CorsSettings, noted: &Noted) -> String {
+    let mut headers = match &cors.allow_headers {
+        Some(headers) => headers.clone(),
+        None => settings.allow_headers.join(","),
+    };
+    if headers == "*" {
+        let asked = noted.asked_headers.as_ref();
+        let asked = asked.and_then(|asked| asked.to_str().ok());
+        headers = asked.unwrap_or_default().to_owned();
+    }
+    if !headers.is_empty() {
+        headers.push(',');
+    }
+    headers.push_str(
+        cors.authorization_header
+            .as_deref()
+            .unwrap_or("Authorization"),
+    );
+    headers
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {

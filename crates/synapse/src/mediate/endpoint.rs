@@ -207,27 +207,27 @@ impl Exchange {
     }
 
     fn address(&self, leaf: &Leaf) -> (String, String) {
-        let postfix = self
-            .property(Scope::Axis2, "REST_URL_POSTFIX")
-            .unwrap_or_default();
-        let method = self
-            .property(Scope::Axis2, "HTTP_METHOD")
-            .unwrap_or_default();
+        let postfix = self.axis2_text("REST_URL_POSTFIX").unwrap_or_default();
+        let method = || {
+            let method = self.axis2_text("HTTP_METHOD").unwrap_or_default();
+            method.into_owned()
+        };
         match &leaf.address {
-            Address::Fixed(uri) => (join(uri, &postfix), method),
-            Address::To => (self.message.to.clone().unwrap_or_default(), method),
+            Address::Fixed(uri) => (join(uri, &postfix), method()),
+            Address::To => (
+                self.message.to.as_deref().unwrap_or_default().to_owned(),
+                method(),
+            ),
             Address::Http {
                 template,
                 method: own,
             } => {
-                let is_variable =
-                    |name: &str| name.starts_with("uri.var.") || name.starts_with("query.param.");
-                let has_properties = self.default.keys().any(|name| is_variable(name));
+                let has_properties = self.has_variables();
                 let address =
                     template.expand(has_properties, &|name| self.property(Scope::Default, name));
                 match own {
                     Some(method) => (address.into_owned(), method.clone()),
-                    None => (join(&address, &postfix), method),
+                    None => (join(&address, &postfix), method()),
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! One request on its way through one API: the message context.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,14 +12,16 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::admission::Question;
 use super::cache::Keeping;
 use super::content::Seen;
+use super::cors::Noted;
 use super::endpoint::Sending;
 use super::handlers::Stage;
+use super::properties::Properties;
 use super::settings::Settings;
 use super::token::{Awaiting, InUse};
 use crate::dispatch::ResourceOutcome;
 use crate::endpoint::TokenOwner;
 use crate::expression::{Expression, MAX_TEXT, Scope};
-use crate::plan::{Block, LogCategory, Media, Plan, SequenceRef};
+use crate::plan::{Block, KeyType, LogCategory, Media, Plan, SequenceRef};
 
 /// What the data plane knows about the request.
 #[derive(Debug)]
@@ -201,7 +204,7 @@ pub(super) struct Message {
     /// The body as mediators have seen it last.
     pub(super) seen: Seen,
     /// WS-Addressing To, which `header` may remove or set.
-    pub(super) to: Option<String>,
+    pub(super) to: Option<Arc<str>>,
     /// WS-Addressing Action.
     pub(super) action: Option<String>,
     pub(super) is_fault: bool,
@@ -233,18 +236,29 @@ pub struct Exchange {
     pub(super) outcome: Option<ResourceOutcome>,
     /// The resource that the handlers go by, where CORSRequestHandler has elected one.
     pub(super) elected: Option<usize>,
-    /// REST_SUB_REQUEST_PATH.
-    pub(super) sub_path: String,
+    /// Variables of the URI template, without `uri.var.`.
+    pub(super) variables: Vec<(String, String)>,
+    /// Path and query as received, and where REST_URL_POSTFIX begins in it.
+    pub(super) target: Arc<str>,
+    pub(super) postfix_at: usize,
+    pub(super) https: bool,
+    /// The Host header as received.
+    pub(super) host: Option<HeaderValue>,
+    pub(super) key_type: KeyType,
+    /// The position of the CORS handler that has let the request through, and its Origin.
+    pub(super) cors_noted: Option<Noted>,
+    /// Of the back end's response, or of a kept one.
+    pub(super) response_status: Option<u16>,
     pub(super) stage: Stage,
     pub(super) environment: Environment,
-    pub(super) method: String,
+    pub(super) method: Cow<'static, str>,
     pub(super) query: Vec<(String, String)>,
     pub(super) has_body: bool,
     /// Of the request.
     pub(super) content_type: String,
     pub(super) message: Message,
-    pub(super) default: HashMap<String, String>,
-    pub(super) axis2: HashMap<String, String>,
+    pub(super) default: Properties,
+    pub(super) axis2: Properties,
     pub(super) operation: HashMap<String, String>,
     /// Default properties that are XML or JSON, and not just text.
     pub(super) markup: HashMap<String, Media>,
@@ -311,15 +325,7 @@ impl Exchange {
     pub(super) fn property(&self, scope: Scope, name: &str) -> Option<String> {
         match scope {
             Scope::Default => self.default_property(name),
-            Scope::Axis2 | Scope::Axis2Client => match name {
-                "HTTP_METHOD" => Some(
-                    self.axis2
-                        .get(name)
-                        .cloned()
-                        .unwrap_or_else(|| self.method.clone()),
-                ),
-                _ => self.axis2.get(name).cloned(),
-            },
+            Scope::Axis2 | Scope::Axis2Client => self.axis2_text(name).map(Cow::into_owned),
             Scope::Transport => self
                 .message
                 .headers
@@ -345,16 +351,15 @@ impl Exchange {
         match name {
             "SYSTEM_TIME" => Some(self.environment.now.to_string()),
             "MessageID" => Some(self.environment.message_id.clone()),
-            "To" => self.message.to.clone(),
+            "To" => self.message.to.as_deref().map(str::to_owned),
             "MESSAGE_FORMAT" => Some(self.message_format().to_owned()),
             "Action" => self.message.action.clone(),
             "From" | "ReplyTo" | "FaultTo" => None,
             "FAULT" => self.message.is_fault.then(|| "TRUE".to_owned()),
-            _ => self
-                .default
-                .get(name)
-                .or_else(|| self.plan.local_entries.get(name))
-                .cloned(),
+            _ => match self.default_text(name) {
+                Some(text) => Some(text.into_owned()),
+                None => self.plan.local_entries.get(name).cloned(),
+            },
         }
     }
 
@@ -376,21 +381,17 @@ impl Exchange {
             Scope::Default => {
                 self.markup.remove(name);
                 match value {
-                    Some(value) => self.default.insert(name.to_owned(), value),
-                    None => self.default.remove(name),
-                };
+                    Some(value) => self.default.set(name.to_owned(), value),
+                    None => self.default.remove(name.to_owned()),
+                }
             }
             // The headers as a whole; removing the property removes them all.
             Scope::Axis2 if name == "TRANSPORT_HEADERS" && value.is_none() => {
                 self.message.headers.clear();
             }
             Scope::Axis2 | Scope::Axis2Client => match value {
-                Some(value) => {
-                    self.axis2.insert(name.to_owned(), value);
-                }
-                None => {
-                    self.axis2.remove(name);
-                }
+                Some(value) => self.axis2.set(name.to_owned(), value),
+                None => self.axis2.remove(name.to_owned()),
             },
             Scope::Operation => match value {
                 Some(value) => {

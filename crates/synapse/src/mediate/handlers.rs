@@ -9,7 +9,7 @@ use super::run::Flowing;
 use super::settings::Security;
 use crate::compile::shipped_reference;
 use crate::dispatch::{ResourceOutcome, query_parameters};
-use crate::plan::{Flow, Handler, Lifecycle, Mediator, SequenceRef};
+use crate::plan::{Flow, Handler, KeyType, Lifecycle, Mediator, SequenceRef};
 
 /// What comes when nothing is left to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Exchange {
             Stage::Request(at) => match api.handlers.get(at) {
                 Some(handler) => {
                     self.stage = Stage::Request(at + 1);
-                    self.handle_request(handler)
+                    self.handle_request(handler, at)
                 }
                 None => {
                     self.stage = Stage::Mediation;
@@ -54,9 +54,9 @@ impl Exchange {
         }
     }
 
-    fn handle_request(&mut self, handler: &Handler) -> Flowing {
+    fn handle_request(&mut self, handler: &Handler, at: usize) -> Flowing {
         match handler {
-            Handler::Cors(cors) => self.elect(cors),
+            Handler::Cors(cors) => self.elect(cors, at),
             Handler::Status => self.check_status(),
             Handler::Authentication(_) => self.authenticate(),
             Handler::Quota => self.throttle(),
@@ -64,10 +64,8 @@ impl Exchange {
             Handler::Ports => {
                 let settings = &self.environment.settings;
                 let (http, https) = (settings.http_port, settings.https_port);
-                self.default
-                    .insert("http.nio.port".into(), http.to_string());
-                self.default
-                    .insert("https.nio.port".into(), https.to_string());
+                self.default.set("http.nio.port", http.to_string());
+                self.default.set("https.nio.port", https.to_string());
                 Flowing::On
             }
             Handler::Unknown(element) => match self.environment.settings.security {
@@ -88,13 +86,11 @@ impl Exchange {
     /// APIStatusHandler: a blocked API answers nothing else.
     fn check_status(&mut self) -> Flowing {
         let lifecycle = self.plan.lifecycle;
-        self.default
-            .insert("API_STATUS".into(), lifecycle.as_str().into());
+        self.default.set("API_STATUS", lifecycle.as_str());
         match lifecycle {
             Lifecycle::Published => Flowing::On,
             Lifecycle::Prototyped => {
-                self.default
-                    .insert("AM_KEY_TYPE".into(), "PRODUCTION".into());
+                self.key_type = KeyType::Production;
                 Flowing::On
             }
             Lifecycle::Blocked => self.answer_after("_api_blocked_sequence_"),
@@ -115,7 +111,7 @@ impl Exchange {
         let Some(outcome) = self.outcome.take() else {
             return Flowing::Done(self.acknowledge());
         };
-        let target = self.message.to.clone().unwrap_or_default();
+        let target = Arc::clone(&self.target);
         let (index, variables) = match outcome {
             ResourceOutcome::Found { index, variables } => (index, variables),
             ResourceOutcome::Options { allow, .. } => return Flowing::Done(options(&allow)),
@@ -149,17 +145,7 @@ impl Exchange {
             return Flowing::Done(self.acknowledge());
         };
         self.resource = index;
-        if self.elected.is_none() {
-            let pattern = resource.pattern.clone();
-            self.default.insert("API_ELECTED_RESOURCE".into(), pattern);
-        }
-        for (name, value) in variables {
-            self.default.insert(format!("uri.var.{name}"), value);
-        }
-        for (name, value) in &self.query {
-            self.default
-                .insert(format!("query.param.{name}"), value.clone());
-        }
+        self.variables = variables;
         self.push_flow_handler(&resource.fault_sequence);
         self.enter_flow(&resource.in_sequence)
     }
@@ -167,7 +153,7 @@ impl Exchange {
     /// The artifact's own sequence for requests without a resource, if it has one (`API.process`).
     fn mismatched(&mut self, sequence: &str, status: u16) -> Option<Flowing> {
         let index = self.plan.sequence_names.get(sequence).copied()?;
-        self.axis2.insert("HTTP_SC".into(), status.to_string());
+        self.axis2.set("HTTP_SC", status.to_string());
         Some(self.enter_reference(&SequenceRef::Own(index)))
     }
 

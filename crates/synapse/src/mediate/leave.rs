@@ -22,13 +22,6 @@ impl Exchange {
         }))
     }
 
-    fn status(&self) -> Option<u16> {
-        self.axis2
-            .get("HTTP_SC")
-            .and_then(|text| text.trim().parse().ok())
-            .filter(|status| (200..=999).contains(status))
-    }
-
     /// Sends the current message to the client.
     pub(super) fn answer(&mut self) -> Flowing {
         let (mut headers, body) = match self.outgoing() {
@@ -47,7 +40,7 @@ impl Exchange {
 
     /// Headers and body as they leave the gateway, in either direction.
     pub(super) fn outgoing(&mut self) -> Result<(http::HeaderMap, Body), Fault> {
-        let no_entity = self.axis2.get("NO_ENTITY_BODY");
+        let no_entity = self.axis2_text("NO_ENTITY_BODY");
         let no_entity = no_entity.is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
         if !no_entity {
             self.convert()?;
@@ -60,15 +53,15 @@ impl Exchange {
             headers.remove(http::header::CONTENT_LENGTH);
             headers.remove(http::header::TRANSFER_ENCODING);
         }
-        let message_type = self.axis2.get("messageType");
-        let wanted = self.axis2.get("ContentType").or(message_type);
         let made = self.message.content_type.take();
+        let message_type = self.axis2_text("messageType");
+        let wanted = self.axis2_text("ContentType").or(message_type);
         if let Body::Bytes(_) = body {
             headers.remove(http::header::CONTENT_LENGTH);
             headers.remove(http::header::TRANSFER_ENCODING);
         }
         // What a header cannot carry must not leave the body under its former type.
-        let types = [wanted.map(String::as_str), made.as_deref()];
+        let types = [wanted.as_deref(), made.as_deref()];
         let mut types = types.into_iter().flatten();
         if body != Body::Empty
             && let Some(value) = types.find_map(|text| http::HeaderValue::try_from(text).ok())

@@ -63,7 +63,7 @@ impl Exchange {
                     Some(sequence) => After::Sequence(sequence.clone()),
                     None => After::RespondPath,
                 };
-                let marked = self.default.get("RESPONSE").map(String::as_str) == Some("true");
+                let marked = self.default_text("RESPONSE").as_deref() == Some("true");
                 let to_client = self.message.is_response || (marked && self.message.to.is_none());
                 return match endpoint {
                     Some(endpoint) => self.send(endpoint, after),
@@ -80,7 +80,7 @@ impl Exchange {
                     return Flowing::Done(self.acknowledge());
                 }
                 if !self.message.from_back_end {
-                    self.axis2.remove("HTTP_SC");
+                    self.axis2.forget("HTTP_SC");
                 }
                 self.message.is_response = true;
                 return Flowing::Done(self.respond_path());
@@ -89,7 +89,7 @@ impl Exchange {
             Mediator::Header(which, value) => {
                 let value = value.as_ref().and_then(|value| self.operand(value));
                 match which {
-                    Addressing::To => self.message.to = value,
+                    Addressing::To => self.message.to = value.map(Into::into),
                     Addressing::Action => self.message.action = value,
                 }
             }
@@ -190,13 +190,15 @@ impl Exchange {
             Err(fault) => return Flowing::Failed(fault),
         };
         if key.in_query {
-            let postfix = self.axis2.entry("REST_URL_POSTFIX".to_owned()).or_default();
+            let postfix = self.axis2_text("REST_URL_POSTFIX").unwrap_or_default();
+            let mut postfix = postfix.into_owned();
             let joint = if postfix.contains('?') { '&' } else { '?' };
             let encoded = |text: &str| utf8_percent_encode(text, PARAMETER).to_string();
             let parameter = format!("{joint}{}={}", encoded(&key.name), encoded(&value));
             // What comes behind a fragment is no query.
             let end = postfix.find('#').unwrap_or(postfix.len());
             postfix.insert_str(end, &parameter);
+            self.axis2.set("REST_URL_POSTFIX", postfix);
         } else if let (Ok(name), Some(value)) =
             (HeaderName::try_from(&key.name), secret_value(&value))
         {
@@ -236,7 +238,8 @@ impl Exchange {
     fn log(&mut self, log: &Log) {
         let mut fields = Vec::with_capacity(log.properties.len() + 2);
         if log.message {
-            fields.push(("To".into(), self.message.to.clone().unwrap_or_default()));
+            let to = self.message.to.as_deref().unwrap_or_default();
+            fields.push(("To".into(), to.to_owned()));
             fields.push(("MessageID".into(), self.environment.message_id.clone()));
         }
         for (name, value) in &log.properties {

@@ -120,7 +120,7 @@ impl Exchange {
     pub(super) fn rewrite(&mut self, rewrite: &Rewrite) -> Flowing {
         let url = match &rewrite.input {
             Some(name) => self.property(Scope::Default, name),
-            None => self.message.to.clone(),
+            None => self.message.to.as_deref().map(str::to_owned),
         };
         let mut parts = Parts::read(&url.unwrap_or_default());
         for rule in &rewrite.rules {
@@ -137,7 +137,7 @@ impl Exchange {
         }
         match &rewrite.output {
             Some(name) => self.set_property(Scope::Default, name, Some(url)),
-            None => self.message.to = Some(url),
+            None => self.message.to = Some(url.into()),
         }
         Flowing::On
     }

@@ -47,10 +47,10 @@ impl Exchange {
             ..Message::default()
         };
         for gone in ["messageType", "ContentType", "NO_ENTITY_BODY"] {
-            self.axis2.remove(gone);
+            self.axis2.forget(gone);
         }
-        self.axis2
-            .insert("HTTP_SC".into(), response.status.to_string());
+        self.axis2.forget("HTTP_SC");
+        self.response_status = Some(response.status);
         if self.session_in_body() {
             self.arriving = true;
             return Step::Read(Body::Response, Need::Whole);
@@ -286,7 +286,7 @@ impl Exchange {
                 ("ERROR_DETAIL", fault.detail.clone()),
                 ("ERROR_EXCEPTION", fault.detail.clone()),
             ] {
-                self.default.insert(name.to_owned(), value);
+                self.default.set(name, value);
             }
             self.frames.clear();
             self.stage = Stage::Mediation;

@@ -1,6 +1,7 @@
 //! Beginning an exchange: the message context that handlers and dispatch of the original engine
 //! leave. Sources: API.process, RESTConstants, APIManagerExtensionHandler.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,9 +9,10 @@ use std::sync::Arc;
 use super::answers::engine_answer;
 use super::exchange::{Body, Environment, Exchange, Message, Request, Step, Target};
 use super::handlers::Stage;
+use super::properties::Properties;
 use super::run::Flowing;
-use crate::dispatch::{ApiRoute, VersionStrategy};
-use crate::plan::Plan;
+use crate::dispatch::MethodSet;
+use crate::plan::{KeyType, Plan};
 
 impl Exchange {
     /// Starts an exchange with an API that takes the request, and runs up to the first step.
@@ -21,25 +23,12 @@ impl Exchange {
         request: Request<'_>,
         environment: Environment,
     ) -> (Self, Step) {
-        let host = request.headers.get(http::header::HOST);
-        let url_prefix = format!(
-            "{}://{}",
-            if request.https { "https" } else { "http" },
-            host.and_then(|host| host.to_str().ok()).unwrap_or_default()
-        );
-        let method = request.method;
-        let (api, rest_url_postfix) = (target.api, target.rest_url_postfix);
         let mut exchange = Self::new(plan, target, request, environment);
-        let plan = Arc::clone(&exchange.plan);
-        let Some(api) = plan.apis.get(api) else {
+        let Some(api) = exchange.plan.apis.get(exchange.api) else {
             let step = engine_answer(500, "Internal Server Error", "no such API in the plan");
             return (exchange, step);
         };
-        exchange.set_rest_properties(&api.route, rest_url_postfix, method, &url_prefix);
-        let key_type = api.key_type.as_str();
-        exchange
-            .default
-            .insert("AM_KEY_TYPE".into(), key_type.into());
+        exchange.key_type = api.key_type;
         exchange.begin_stage(Stage::Request(0));
         let step = exchange.go_on(Flowing::On);
         (exchange, step)
@@ -51,20 +40,27 @@ impl Exchange {
         request: Request<'_>,
         environment: Environment,
     ) -> Self {
+        let target_text: Arc<str> = request.target.into();
         Self {
             plan,
             api: target.api,
             resource: usize::MAX,
             outcome: Some(target.resource),
             elected: None,
-            sub_path: match target.rest_url_postfix {
-                "" => "/",
-                postfix => postfix,
-            }
-            .to_owned(),
+            variables: Vec::new(),
+            postfix_at: request
+                .target
+                .len()
+                .saturating_sub(target.rest_url_postfix.len()),
+            target: Arc::clone(&target_text),
+            https: request.https,
+            host: request.headers.get(http::header::HOST).cloned(),
+            key_type: KeyType::Production,
+            cors_noted: None,
+            response_status: None,
             stage: Stage::Mediation,
             environment,
-            method: request.method.to_owned(),
+            method: method_text(request.method),
             has_body: request.has_body,
             content_type: request
                 .headers
@@ -79,12 +75,12 @@ impl Exchange {
                     Body::Empty
                 },
                 headers: request.headers,
-                to: Some(request.target.to_owned()),
+                to: Some(target_text),
                 ..Message::default()
             },
             query: Vec::new(),
-            default: HashMap::new(),
-            axis2: HashMap::new(),
+            default: Properties::default(),
+            axis2: Properties::default(),
             operation: HashMap::new(),
             markup: HashMap::new(),
             keeping: None,
@@ -102,37 +98,10 @@ impl Exchange {
             logs: Vec::new(),
         }
     }
+}
 
-    fn set_rest_properties(
-        &mut self,
-        route: &ApiRoute,
-        rest_url_postfix: &str,
-        method: &str,
-        url_prefix: &str,
-    ) {
-        let version = match route.version() {
-            VersionStrategy::None => "",
-            VersionStrategy::Context(version) | VersionStrategy::Url(version) => version,
-        };
-        let context = match route.context() {
-            "" => "/",
-            context => context,
-        };
-        for (name, value) in [
-            ("SYNAPSE_REST_API", route.runtime_key().as_str()),
-            ("SYNAPSE_REST_API_VERSION", version),
-            ("REST_API_CONTEXT", context),
-            ("REST_METHOD", method),
-            ("REST_URL_PREFIX", url_prefix),
-            (
-                "REST_FULL_REQUEST_PATH",
-                self.message.to.clone().unwrap_or_default().as_str(),
-            ),
-            ("REST_SUB_REQUEST_PATH", self.sub_path.as_str()),
-        ] {
-            self.default.insert(name.to_owned(), value.to_owned());
-        }
-        self.axis2
-            .insert("REST_URL_POSTFIX".into(), rest_url_postfix.to_owned());
-    }
+/// Without asking the allocator, where it is one that artifacts can name.
+fn method_text(method: &str) -> Cow<'static, str> {
+    let known = MethodSet::KNOWN.into_iter().find(|known| *known == method);
+    known.map_or_else(|| method.to_owned().into(), Cow::Borrowed)
 }

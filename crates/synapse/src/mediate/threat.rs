@@ -42,7 +42,7 @@ impl Exchange {
             ("THREAT_MSG", "Bad Request"),
             ("THREAT_DESC", &description),
         ] {
-            self.default.insert(name.to_owned(), value.to_owned());
+            self.default.set(name, value);
         }
         self.enter_reference(&protection.fault)
     }

@@ -211,7 +211,7 @@ impl Exchange {
     /// OAuthResponseMediator: with status 401 of the back end, the token goes, and the client is
     /// to come again.
     pub(super) fn token_response(&mut self) -> Flowing {
-        if self.axis2.get("HTTP_SC").map(String::as_str) != Some("401") {
+        if self.axis2_text("HTTP_SC").as_deref() != Some("401") {
             return Flowing::On;
         }
         if let Some(token) = self.token.take() {
