@@ -10,7 +10,7 @@ use tokio::time::MissedTickBehavior;
 use crate::driver::Routes;
 
 /// How often the metrics are brought up to date.
-const EVERY: Duration = Duration::from_secs(2);
+const EVERY: Duration = Duration::from_secs(10);
 
 /// The endpoints of one deployed API.
 #[derive(Clone, Debug, PartialEq, Eq)]
