@@ -2,7 +2,7 @@
 
 mod engine;
 mod proxying;
-mod routes;
+pub mod routes;
 
 use clap::{Args, ValueEnum};
 
@@ -10,13 +10,23 @@ use crate::Options;
 use crate::ours::apis::Plain;
 use crate::report::Report;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Arguments {
     #[command(flatten)]
     pub options: Options,
     /// Only these parts.
     #[arg(long, value_enum, value_name = "PART")]
     part: Vec<Part>,
+}
+
+impl Arguments {
+    /// All of it.
+    pub fn of(options: &Options) -> Self {
+        Self {
+            options: options.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -61,7 +71,11 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
 }
 
 fn plain(number: usize, back_end: u16) -> Plain {
-    Plain { number, back_end }
+    Plain {
+        number,
+        revision: 1,
+        back_end,
+    }
 }
 
 /// A path of each API, in an order that jumps from one to another far away.

@@ -1,12 +1,18 @@
 //! Measures the programs against what the machine can do: each scenario times a piece of the
 //! project and, in turns with it in the same run, a floor that does only what cannot be left out.
 
+mod broker;
 mod data;
 mod dataplane;
 mod machine;
+mod meter;
 mod ours;
 mod peers;
+mod plot;
+mod probe;
 mod process;
+mod propagating;
+mod reconciling;
 mod report;
 mod rounds;
 mod samples;
@@ -36,14 +42,23 @@ enum Scenario {
     Storm(storming::Arguments),
     /// Requests through a gateway, beside nginx, Envoy and the back end itself.
     Dataplane(dataplane::Arguments),
+    /// From the commit of a change to the first answer by it, beside Envoy, etcd and NATS.
+    Propagation(propagating::Arguments),
+    /// Finding out that nothing has changed, beside rsync.
+    Reconcile(reconciling::Arguments),
+    /// All of them, one after the other.
+    All(Options),
 }
 
 /// What every scenario is asked.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 struct Options {
     /// Write all figures to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write charts into this directory, as SVG.
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
     /// Fewer rounds: within a minute, and less exact.
     #[arg(long)]
     quick: bool,
@@ -51,36 +66,97 @@ struct Options {
 
 /// Success when everything was measured, whether the aims were met or not.
 fn main() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
+    let Arguments { scenario } = Arguments::parse();
     kit::tls::install_provider();
     kit::process::allow_many_files();
-    let options = match &arguments.scenario {
-        Scenario::Store(store) => store.options.clone(),
-        Scenario::Storm(storm) => storm.options.clone(),
-        Scenario::Dataplane(dataplane) => dataplane.options.clone(),
-    };
+    let options = scenario.options().clone();
     let runtime = tokio::runtime::Runtime::new().context("the runtime does not start")?;
-    let report = runtime.block_on(async {
+    let mut reports = Vec::new();
+    for scenario in scenario.each() {
+        let name = scenario.name();
         // Of the runtime's own threads, like the work of the programs.
-        let measured = tokio::spawn(async move {
-            match arguments.scenario {
-                Scenario::Store(store) => storing::run(&store).await,
-                Scenario::Storm(storm) => storming::run(&storm).await,
-                Scenario::Dataplane(dataplane) => dataplane::run(&dataplane).await,
+        let mut measuring = runtime.spawn(scenario.run());
+        let measured = runtime.block_on(async {
+            let interrupted = kit::shutdown::on_signal()?;
+            tokio::select! {
+                measured = &mut measuring => measured.context("the scenario was cut off")?,
+                () = interrupted.cancelled() => {
+                    // What it has started ends with it.
+                    measuring.abort();
+                    let _ = measuring.await;
+                    anyhow::bail!("interrupted")
+                }
             }
         });
-        measured.await.context("the scenario was cut off")?
-    })?;
-    show(&report);
+        let mut report = measured?;
+        report.scenario = name.into();
+        show(&report);
+        if let Some(directory) = &options.plot {
+            plot::write(&report, directory)?;
+        }
+        reports.push(report);
+    }
     if let Some(file) = options.json {
-        let text = serde_json::to_vec_pretty(&report)?;
+        let text = match &reports[..] {
+            [report] => serde_json::to_vec_pretty(report)?,
+            reports => serde_json::to_vec_pretty(reports)?,
+        };
         std::fs::write(&file, text).with_context(|| file.display().to_string())?;
     }
-    Ok(if report.missing.is_empty() {
+    Ok(if reports.iter().all(|report| report.missing.is_empty()) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+impl Scenario {
+    fn options(&self) -> &Options {
+        match self {
+            Self::Store(store) => &store.options,
+            Self::Storm(storm) => &storm.options,
+            Self::Dataplane(dataplane) => &dataplane.options,
+            Self::Propagation(propagation) => &propagation.options,
+            Self::Reconcile(reconcile) => &reconcile.options,
+            Self::All(options) => options,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Store(_) => "store",
+            Self::Storm(_) => "storm",
+            Self::Dataplane(_) => "dataplane",
+            Self::Propagation(_) => "propagation",
+            Self::Reconcile(_) => "reconcile",
+            Self::All(_) => "all",
+        }
+    }
+
+    /// What is to be run for it.
+    fn each(self) -> Vec<Self> {
+        let Self::All(options) = self else {
+            return vec![self];
+        };
+        vec![
+            Self::Dataplane(dataplane::Arguments::of(&options)),
+            Self::Propagation(propagating::Arguments::of(&options)),
+            Self::Reconcile(reconciling::Arguments::of(&options)),
+            Self::Storm(storming::Arguments::of(&options)),
+            Self::Store(storing::Arguments::of(&options)),
+        ]
+    }
+
+    async fn run(self) -> anyhow::Result<Report> {
+        match self {
+            Self::Store(store) => Box::pin(storing::run(&store)).await,
+            Self::Storm(storm) => Box::pin(storming::run(&storm)).await,
+            Self::Dataplane(dataplane) => Box::pin(dataplane::run(&dataplane)).await,
+            Self::Propagation(propagation) => Box::pin(propagating::run(&propagation)).await,
+            Self::Reconcile(reconcile) => Box::pin(reconciling::run(&reconcile)).await,
+            Self::All(_) => anyhow::bail!("each scenario is run by itself"),
+        }
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the result of the program")]

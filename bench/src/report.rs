@@ -11,6 +11,8 @@ use crate::samples::{Figures, Samples};
 /// All figures of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
+    /// Its name.
+    pub scenario: String,
     pub command: String,
     pub machine: Machine,
     /// The servers that took part, with their versions.
@@ -68,6 +70,7 @@ pub enum Unit {
     Kibibytes,
     Microseconds,
     Nanoseconds,
+    Bytes,
     Count,
 }
 
@@ -84,6 +87,7 @@ impl Report {
     pub fn new() -> Self {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         Self {
+            scenario: String::new(),
             command: format!("cargo run --release -p bench -- {}", arguments.join(" ")),
             machine: Machine::here(),
             servers: Vec::new(),
@@ -95,6 +99,14 @@ impl Report {
 }
 
 impl Report {
+    /// Names a server that is not there.
+    pub fn missing(&mut self, what: &str, error: &anyhow::Error) {
+        self.missing.push(Missing {
+            what: what.to_owned(),
+            reason: format!("{error:#}"),
+        });
+    }
+
     /// Names a server that takes part, once.
     pub fn server(&mut self, version: String) {
         if !self.servers.contains(&version) {
@@ -179,10 +191,19 @@ impl Measured {
             };
             let (theirs, spread) = (self.unit.number(figures.median), self.unit.spread(figures));
             let peer = format!("{}: {theirs} ({spread}{p99})", beside.name);
-            add([peer, format!("{:.2}", beside.ratio), judged(beside.aim)]);
+            add([peer, ratio(beside.ratio), judged(beside.aim)]);
         }
         rows
     }
+}
+
+/// With two places, or two digits where these come later.
+fn ratio(ratio: f64) -> String {
+    if ratio >= 0.01 || ratio <= 0.0 {
+        return format!("{ratio:.2}");
+    }
+    let places = (-ratio.log10()).ceil() as usize + 1;
+    format!("{ratio:.places$}")
 }
 
 impl Aim {
@@ -212,7 +233,8 @@ impl fmt::Display for Judged {
 }
 
 impl Unit {
-    fn number(self, value: f64) -> String {
+    /// With as many places as mean something.
+    pub fn number(self, value: f64) -> String {
         match self {
             Self::Milliseconds => format!("{value:.2}"),
             Self::Microseconds | Self::Kibibytes => format!("{value:.1}"),
@@ -220,6 +242,7 @@ impl Unit {
             | Self::MebibytesPerSecond
             | Self::Mebibytes
             | Self::Nanoseconds
+            | Self::Bytes
             | Self::Count => format!("{value:.0}"),
         }
     }
@@ -244,6 +267,7 @@ impl fmt::Display for Unit {
             Self::Kibibytes => "KiB",
             Self::Microseconds => "µs",
             Self::Nanoseconds => "ns",
+            Self::Bytes => "bytes",
             Self::Count => "",
         })
     }
@@ -339,6 +363,14 @@ mod tests {
         assert_eq!(line("at least 1: met"), 1, "{text}");
         assert_eq!(line("at least 0.7: **missed**"), 1, "{text}");
         assert_eq!(line("rate"), 1, "{text}");
+    }
+
+    #[test]
+    fn small_ratios_have_two_digits() {
+        assert_eq!(ratio(12.345), "12.35");
+        assert_eq!(ratio(0.0497), "0.05");
+        assert_eq!(ratio(0.00158), "0.0016");
+        assert_eq!(ratio(0.0), "0.00");
     }
 
     #[test]

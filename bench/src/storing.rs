@@ -1,6 +1,5 @@
 //! The scenario `store`: saving artifacts, one and many, and announcing what was saved.
 
-mod broker;
 mod floor;
 mod relaying;
 mod saving;
@@ -9,11 +8,11 @@ mod site;
 use clap::{Args, ValueEnum};
 
 use crate::Options;
+use crate::broker::Broker;
 use crate::report::{Missing, Report};
-use broker::Broker;
 use site::Site;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Arguments {
     #[command(flatten)]
     pub options: Options,
@@ -23,6 +22,16 @@ pub struct Arguments {
     /// Only this part; may be said several times.
     #[arg(long, value_enum, value_name = "PART")]
     part: Vec<Part>,
+}
+
+impl Arguments {
+    /// All of it.
+    pub fn of(options: &Options) -> Self {
+        Self {
+            options: options.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 /// What can be measured on its own.
@@ -90,7 +99,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         let site = match Site::open(kind).await {
             Ok(site) => site,
             Err(error) => {
-                report.missing.push(missing(kind.name(), &error));
+                report.missing(kind.name(), &error);
                 if kind == Kind::Postgresql && asked(Part::Relay) {
                     report.missing.push(Missing {
                         what: "the relay".into(),
@@ -116,19 +125,12 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
                     report.servers.push(broker.version.clone());
                     relaying::relay(&site, &broker, effort.relays, &mut report).await?;
                 }
-                Err(error) => report.missing.push(missing("RabbitMQ", &error)),
+                Err(error) => report.missing("RabbitMQ", &error),
             }
         }
         site.close().await?;
     }
     Ok(report)
-}
-
-fn missing(what: &str, error: &anyhow::Error) -> Missing {
-    Missing {
-        what: what.to_owned(),
-        reason: format!("{error:#}"),
-    }
 }
 
 impl Kind {

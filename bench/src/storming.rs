@@ -16,7 +16,7 @@ use crate::peers::nginx::Nginx;
 use crate::report::{Aim, Measured, Missing, Report, Unit};
 use crate::samples::Samples;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Arguments {
     #[command(flatten)]
     pub options: Options,
@@ -26,6 +26,16 @@ pub struct Arguments {
     /// How many APIs there are.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     apis: Option<u16>,
+}
+
+impl Arguments {
+    /// All of it.
+    pub fn of(options: &Options) -> Self {
+        Self {
+            options: options.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 /// How much is measured.

@@ -9,13 +9,13 @@ use super::routes::{self, Search};
 use super::{FEW, MANY, MIB, paths, plain};
 use crate::ours::Ground;
 use crate::ours::apis::{Plain, saves};
-use crate::ours::gateway::Gateway;
+use crate::ours::gateway::{Gateway, Settings};
 use crate::ours::manager::Manager;
 use crate::peers::envoy::Envoy;
 use crate::peers::nginx::Nginx;
 use crate::peers::wrk::{Load, Wrk};
 use crate::process::{PATIENCE, Process};
-use crate::report::{Aim, Measured, Missing, Report, Unit};
+use crate::report::{Aim, Measured, Report, Unit};
 use crate::rounds::turns;
 use crate::samples::Samples;
 
@@ -62,9 +62,7 @@ pub async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<()> {
     let back_end = match Nginx::start(1, |_, port| Ok(routes::back_end(port))).await {
         Ok(back_end) => back_end,
         Err(error) => {
-            report
-                .missing
-                .push(missing("nginx as the back end", &error));
+            report.missing("nginx as the back end", &error);
             return Ok(());
         }
     };
@@ -78,7 +76,7 @@ pub async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<()> {
     let [few, many] = match scripts {
         [Ok(few), Ok(many)] => [few, many],
         [Err(error), _] | [_, Err(error)] => {
-            report.missing.push(missing("wrk", &error));
+            report.missing("wrk", &error);
             return Ok(());
         }
     };
@@ -87,7 +85,13 @@ pub async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<()> {
     let mut sides = vec![Side::new("direct", FEW, back_end.port, None)];
     peers(&mut sides, &all, back_end.port, report).await;
     for (apis, label) in LABELS {
-        let gateway = Gateway::start(&ground, manager.port, (label, label), THREADS).await?;
+        let settings = Settings {
+            id: label,
+            label,
+            threads: Some(THREADS),
+            hears: false,
+        };
+        let gateway = Gateway::start(&ground, manager.port, settings).await?;
         let name = format!("Lockstep, {apis} APIs");
         sides.push(Side::new(&name, apis, gateway.port, Some(gateway.process)));
     }
@@ -136,7 +140,7 @@ async fn peers(sides: &mut Vec<Side>, all: &[Plain], back_end: u16, report: &mut
                 report.server(nginx.version);
                 sides.push(Side::new(&name, apis, nginx.port, Some(nginx.process)));
             }
-            Err(error) => report.missing.push(missing(&name, &error)),
+            Err(error) => report.missing(&name, &error),
         }
     }
     for (apis, search, kind) in [
@@ -151,7 +155,7 @@ async fn peers(sides: &mut Vec<Side>, all: &[Plain], back_end: u16, report: &mut
                 report.server(envoy.version);
                 sides.push(Side::new(&name, apis, envoy.port, Some(envoy.process)));
             }
-            Err(error) => report.missing.push(missing(&name, &error)),
+            Err(error) => report.missing(&name, &error),
         }
     }
 }
@@ -285,12 +289,5 @@ fn aim(what: &str, other: &Side) -> Option<Aim> {
         "requests per CPU second" if other.is_ours() => Some(Aim::AtLeast(0.9)),
         "p99 of a round" if is("Envoy") => Some(Aim::Under(1.25)),
         _ => None,
-    }
-}
-
-fn missing(what: &str, error: &anyhow::Error) -> Missing {
-    Missing {
-        what: what.to_owned(),
-        reason: format!("{error:#}"),
     }
 }

@@ -10,7 +10,9 @@ const VERSION: &str = "1.0.0";
 #[derive(Clone, Copy, Debug)]
 pub struct Plain {
     pub number: usize,
-    /// The port of the back end, which gets `/plain/N/…`.
+    /// Revisions differ in the path at the back end.
+    pub revision: usize,
+    /// The port of the back end, which gets `/plain-N/revision-R/…`.
     pub back_end: u16,
 }
 
@@ -24,7 +26,7 @@ impl Plain {
     /// What its prefix becomes at the back end.
     #[must_use]
     pub fn target(self) -> String {
-        format!("/plain/{}", self.number)
+        format!("/plain-{}/revision-{}", self.number, self.revision)
     }
 
     /// The artifact.
@@ -147,6 +149,7 @@ mod tests {
     fn a_plain_api_is_executed_and_answers_at_its_prefix() {
         let api = Plain {
             number: 7,
+            revision: 1,
             back_end: 9000,
         };
         let item = PublishItem {

@@ -13,27 +13,47 @@ pub struct Gateway {
     pub port: u16,
 }
 
+/// What a gateway is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// Names its snapshot and its file.
+    pub id: &'a str,
+    pub label: &'a str,
+    /// Threads for requests; without it as many as there are cores.
+    pub threads: Option<usize>,
+    /// Whether it hears events, where there is a broker; else it follows the watch stream.
+    pub hears: bool,
+}
+
 impl Gateway {
-    /// Starts one that pulls this label from the traffic manager on this port, with so many threads
-    /// for requests; `id` names its snapshot. It answers requests when it has pulled everything.
+    /// Starts one that pulls from the traffic manager on this port. It answers requests when it has
+    /// pulled everything.
     ///
     /// # Errors
     /// When it does not come up.
     pub async fn start(
         ground: &Ground,
         manager: u16,
-        (id, label): (&str, &str),
-        threads: usize,
+        settings: Settings<'_>,
     ) -> anyhow::Result<Self> {
+        let Settings { id, label, .. } = settings;
+        let hears = if settings.hears {
+            ""
+        } else {
+            "enable = false\n"
+        };
         let lines = format!(
-            "[apim.event_hub]\nservice_url = \"https://localhost:{manager}/services/\"\n\
+            "[apim.event_hub]\nservice_url = \"https://localhost:{manager}/services/\"\n{}{hears}\
              [apim.sync_runtime_artifacts.gateway]\ngateway_labels = [\"{label}\"]\n\
              [transport.passthru_http.listener.parameters]\nport = 0\n\
              [transport.passthru_https.listener.parameters]\nport = 0\n\
-             [gateway]\nid = \"{id}\"\nmanagement_port = 0\n"
+             [gateway]\nid = \"{id}\"\nmanagement_port = 0\n",
+            ground.event_hub
         );
         let mut command = ground.command("gateway-agent", id, &lines)?;
-        command.env("TOKIO_WORKER_THREADS", threads.to_string());
+        if let Some(threads) = settings.threads {
+            command.env("TOKIO_WORKER_THREADS", threads.to_string());
+        }
         let mut process = Process::start("gateway-agent", &mut command)?;
         let line = process.line().await?;
         let port = line.split([' ', ',']).find_map(|word| {

@@ -25,8 +25,11 @@ impl<'a> Manager<'a> {
     /// # Errors
     /// When it does not come up.
     pub async fn start(ground: &'a Ground) -> anyhow::Result<Self> {
-        let lines = "[transport.https.properties]\nport = 0\n";
-        let mut command = ground.command("traffic-manager", "traffic-manager", lines)?;
+        let lines = format!(
+            "[apim.event_hub]\n{}[transport.https.properties]\nport = 0\n",
+            ground.event_hub
+        );
+        let mut command = ground.command("traffic-manager", "traffic-manager", &lines)?;
         let mut process = Process::start("traffic-manager", &mut command)?;
         let line = process.line().await?;
         let port = line

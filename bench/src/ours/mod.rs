@@ -20,6 +20,8 @@ use crate::data::DC;
 pub struct Ground {
     directory: TempDir,
     programs: PathBuf,
+    /// Lines of `[apim.event_hub]` that say where the broker is, if there is one.
+    event_hub: String,
 }
 
 impl Ground {
@@ -31,6 +33,25 @@ impl Ground {
         Ok(Self {
             programs: built().await?,
             directory: tempfile::tempdir()?,
+            event_hub: String::new(),
+        })
+    }
+
+    /// The same with a broker, see [`crate::broker::Broker::event_hub`].
+    ///
+    /// # Errors
+    /// When there are no development users.
+    pub fn with_broker(self, event_hub: &str) -> anyhow::Result<Self> {
+        // Named, because the user of the event hub is the broker's.
+        kit::access::development::make(self.directory())?;
+        let password = kit::access::development::password(self.directory(), "gateway");
+        let password = password.context("there is no development user for gateways")?;
+        let password = password.expose();
+        Ok(Self {
+            event_hub: format!(
+                "service.username = \"gateway\"\nservice.password = \"{password}\"\n{event_hub}"
+            ),
+            ..self
         })
     }
 
@@ -75,7 +96,10 @@ impl Ground {
         let data = self.directory().display();
         std::fs::write(&file, format!("[lockstep]\ndata_dir = \"{data}\"\n{lines}"))?;
         let mut command = Command::new(self.programs.join(program));
-        command.arg("--conf").arg(file).env("LOCKSTEP_LOG", "error");
+        command
+            .arg("--conf")
+            .arg(file) // The broker ends as they do.
+            .env("LOCKSTEP_LOG", "error,lapin=off");
         Ok(command)
     }
 }

@@ -7,8 +7,8 @@ use events::Event;
 use publisher_saver::Relay;
 use store::SaveMode;
 
-use super::broker::{Broker, Message};
 use super::site::Site;
+use crate::broker::{Broker, Message};
 use crate::report::{Aim, Measured, Report, Unit};
 use crate::samples::Samples;
 

@@ -1,4 +1,4 @@
-//! The broker, with one subscriber so that what is sent is routed, and a plain client of it.
+//! RabbitMQ, with one subscriber so that what is sent is routed, and a plain client of it.
 
 use std::time::Instant;
 
@@ -45,7 +45,14 @@ impl Broker {
     /// # Errors
     /// When it does not start, or refuses.
     pub async fn open() -> anyhow::Result<Self> {
-        let server = test_servers::started(test_servers::Kind::RabbitMq).await?;
+        Self::at(test_servers::started(test_servers::Kind::RabbitMq).await?).await
+    }
+
+    /// Subscribes at a broker that runs.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub async fn at(server: Server) -> anyhow::Result<Self> {
         let topic = format!("bench-{}", uuid::Uuid::new_v4());
         let consuming = connection(server).await?;
         let heard = subscribe(&consuming, &topic).await?;
@@ -82,6 +89,24 @@ impl Broker {
             tls: AmqpTls::default(),
             name: "bench".into(),
         })))
+    }
+
+    /// The lines of `[apim.event_hub]` by which programs use it.
+    #[must_use]
+    pub fn event_hub(&self) -> String {
+        let (user, password) = self.server.credentials();
+        format!(
+            "event_listening_endpoints = [\"{}\"]\nusername = \"{user}\"\n\
+             password = \"{password}\"\ntopic = \"{}\"\n",
+            self.server.broker_url(),
+            self.topic
+        )
+    }
+
+    /// How many messages the subscriber has heard.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        *self.heard.borrow()
     }
 
     /// What the bus would send for an event.
