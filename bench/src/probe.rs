@@ -18,6 +18,10 @@ const PAUSE: Duration = Duration::from_micros(200);
 ///
 /// # Errors
 /// When the connection fails, or it takes too long.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "on a thread where blocking is allowed"
+)]
 pub fn until(
     port: u16,
     path: &str,

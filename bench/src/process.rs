@@ -168,6 +168,7 @@ impl Process {
 /// Where a scenario fails, its programs end all the same, and in good order: some would leave
 /// processes behind that they have started.
 impl Drop for Process {
+    #[expect(clippy::disallowed_methods, reason = "nothing is measured any more")]
     fn drop(&mut self) {
         terminate(&self.child);
         for _ in 0..500 {

@@ -140,8 +140,11 @@ impl Site {
     }
 }
 
+/// One kind of figure.
+type Choice = fn(&Side) -> &Samples;
+
 fn tell(sides: &[Side], report: &mut Report) {
-    let kinds: [(&str, bool, fn(&Side) -> &Samples); 2] = [
+    let kinds: [(&str, bool, Choice); 2] = [
         ("commit to answer", true, |side| &side.since_commit),
         ("save to answer", false, |side| &side.since_begin),
     ];

@@ -214,10 +214,13 @@ async fn answers(port: u16, api: &Plain) -> anyhow::Result<()> {
     }
 }
 
+/// One kind of figure.
+type Choice = fn(&Figures) -> &Samples;
+
 /// The figures of this gateway beside those of the others.
 fn tell(sides: &[Side], report: &mut Report) {
     let ours: Vec<&Side> = sides.iter().filter(|side| side.is_ours()).collect();
-    let kinds: [(&str, Unit, fn(&Figures) -> &Samples); 6] = [
+    let kinds: [(&str, Unit, Choice); 6] = [
         ("requests", Unit::PerSecond, |figures| &figures.rate),
         ("requests per CPU second", Unit::PerSecond, |figures| {
             &figures.efficiency

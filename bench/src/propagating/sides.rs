@@ -41,7 +41,7 @@ pub enum Way {
     },
     /// A file with all routes, replaced by a rename.
     Envoy {
-        envoy: Envoy,
+        envoy: Box<Envoy>,
         file: PathBuf,
         routes: Mutex<Vec<Plain>>,
     },
@@ -50,7 +50,7 @@ pub enum Way {
     },
     Nats {
         subscriber: Subscriber,
-        bucket: Bucket,
+        bucket: Box<Bucket>,
     },
     /// One confirmed event, and one GET of the artifact.
     Floor,
@@ -290,6 +290,7 @@ impl Site {
             Ok(envoy) => {
                 report.server(envoy.version.clone());
                 let routes = Mutex::new(apis.to_vec());
+                let envoy = Box::new(envoy);
                 ways.push((
                     size,
                     Way::Envoy {
@@ -317,6 +318,7 @@ impl Site {
             let bucket = nats.bucket(&format!("apis-{size}")).await?;
             bucket.put_all(&artifacts).await?;
             let subscriber = Subscriber::start(&texts, bucket.watch().await?).await?;
+            let bucket = Box::new(bucket);
             ways.push((size, Way::Nats { subscriber, bucket }));
         }
         Ok(())

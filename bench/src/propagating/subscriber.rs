@@ -13,7 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 /// What answers, by the API's name: the plan, and the text of its endpoint, which is the answer.
-type Routes = HashMap<String, (Arc<synapse::Plan>, Arc<str>)>;
+type Routes = HashMap<String, Route>;
+type Route = (Arc<synapse::Plan>, Arc<str>);
 
 /// A subscriber that serves.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl Subscriber {
     }
 }
 
-fn route(text: &str) -> anyhow::Result<(String, (Arc<synapse::Plan>, Arc<str>))> {
+fn route(text: &str) -> anyhow::Result<(String, Route)> {
     let artifact = Artifact::parse(text)?;
     let plan = synapse::compile(&artifact, &Limits::default()).plan;
     let plan = plan.with_context(|| format!("{} is refused", artifact.name))?;
