@@ -10,6 +10,54 @@ const SIZE: usize = 128 * 1024;
 /// Steps of one match that tries.
 const TRIES: usize = 100_000;
 
+/// A regular expression that has to match the whole text, as `Matcher.matches` does.
+#[derive(Clone, Debug)]
+pub(crate) enum Whole {
+    /// Most of them are a word, and the program of an expression takes kilobytes.
+    Literal(Box<str>),
+    Pattern(Pattern),
+}
+
+impl Whole {
+    /// `None` for what is no regular expression.
+    pub(crate) fn parse(pattern: &str) -> Option<Self> {
+        match literal(pattern) {
+            Some(text) => Some(Self::Literal(text.into())),
+            None => {
+                Pattern::build(pattern, |pattern| format!(r"\A(?:{pattern})\z")).map(Self::Pattern)
+            }
+        }
+    }
+
+    pub(crate) fn is_match(&self, text: &str) -> bool {
+        match self {
+            Self::Literal(literal) => **literal == *text,
+            Self::Pattern(pattern) => pattern.is_match(text),
+        }
+    }
+}
+
+/// The only text that a pattern matches, where it has nothing but characters that stand for
+/// themselves, some of them behind a backslash.
+fn literal(pattern: &str) -> Option<String> {
+    let mut text = String::with_capacity(pattern.len());
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => text.push(
+                characters
+                    .next()
+                    .filter(|next| ".*+?()[]{}^$|/-\\".contains(*next))?,
+            ),
+            '.' | '*' | '+' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '^' | '$' | '|' => {
+                return None;
+            }
+            character => text.push(character),
+        }
+    }
+    Some(text)
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern(Kind);
 
@@ -20,12 +68,7 @@ enum Kind {
 }
 
 impl Pattern {
-    /// One that has to match the whole text, as `Matcher.matches` does. `None` for what is none.
-    pub(crate) fn whole(pattern: &str) -> Option<Self> {
-        Self::build(pattern, |pattern| format!(r"\A(?:{pattern})\z"))
-    }
-
-    /// One that is looked for in a text.
+    /// One that is looked for in a text. `None` for what is no regular expression.
     pub(crate) fn anywhere(pattern: &str) -> Option<Self> {
         Self::build(pattern, str::to_owned)
     }
@@ -141,7 +184,7 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, text: &str) -> bool {
-        Pattern::whole(pattern).unwrap().is_match(text)
+        Whole::parse(pattern).unwrap().is_match(text)
     }
 
     #[test]
@@ -161,9 +204,51 @@ mod tests {
         assert!(matches(no_body, "GET") && !matches(no_body, "POST"));
         assert!(matches(r"(\w)\1", "aa") && !matches(r"(\w)\1", "ab"));
         // More tries than are allowed.
-        let slow = Pattern::whole(r"(a*)*(?=b)").unwrap();
+        let slow = Whole::parse(r"(a*)*(?=b)").unwrap();
         assert!(!slow.is_match(&"a".repeat(5000)));
-        assert!(Pattern::whole("(").is_none());
+        assert!(Whole::parse("(").is_none());
+    }
+
+    #[test]
+    fn a_literal_has_no_program_and_means_the_same() {
+        for literal in [
+            "",
+            "PRODUCTION",
+            "a b-c_1/ä",
+            r"GET_\/menu",
+            r"1\.0\\",
+            "x\ny",
+            "#a&~",
+        ] {
+            let whole = Whole::parse(literal).unwrap();
+            assert!(matches!(whole, Whole::Literal(_)), "{literal:?}");
+            let regex = Regex::new(&format!(r"\A(?:{literal})\z")).unwrap();
+            let own = literal
+                .replace(r"\/", "/")
+                .replace(r"\.", ".")
+                .replace(r"\\", r"\");
+            for text in [
+                "",
+                "PRODUCTION",
+                "PRODUCTION\n",
+                "production",
+                literal,
+                &own,
+                "xPRODUCTIONx",
+            ] {
+                assert_eq!(
+                    whole.is_match(text),
+                    regex.is_match(text),
+                    "{literal:?} {text:?}"
+                );
+            }
+            assert!(whole.is_match(&own));
+        }
+        for other in [
+            r"\d", r"\A", r"\<", r"\", "a.b", "a|b", "^true$", "a{2}", "[a]",
+        ] {
+            assert_eq!(literal(other), None, "{other:?}");
+        }
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl Compiler<'_> {
                 .refuse(place, "an API needs at least one <resource>");
             return None;
         }
+        route.resources.shrink_to_fit();
         let runtime_key = route.runtime_key();
         Some(ApiPlan {
             route: Arc::new(route),

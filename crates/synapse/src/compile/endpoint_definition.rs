@@ -68,7 +68,7 @@ impl Compiler<'_> {
                         ),
                     },
                 },
-                "responseAction" | "action" => match text.as_str() {
+                "responseAction" | "action" => match &*text {
                     "fault" => leaf.discard = false,
                     "discard" => leaf.discard = true,
                     _ => self.findings.refuse(

@@ -178,7 +178,7 @@ impl Compiler<'_> {
                         let text = source.text();
                         let json = text.starts_with(['{', '[']);
                         let media = if json { Media::Json } else { Media::Text };
-                        Ok(EnrichSource::Inline(text, media))
+                        Ok(EnrichSource::Inline(text.into_owned(), media))
                     }
                 }
             }

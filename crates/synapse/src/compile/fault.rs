@@ -29,9 +29,9 @@ impl Compiler<'_> {
             match (child.attribute("value"), child.attribute("expression")) {
                 (Some(value), _) => Ok(Some(Operand::Literal(value.to_owned()))),
                 (None, Some(text)) => self
-                    .expression(&place.child(name), &format!("fault {name}"), text)
+                    .expression(&place.child(name), format_args!("fault {name}"), text)
                     .map(|expression| Some(Operand::Expression(expression))),
-                (None, None) => Ok(Some(Operand::Literal(child.text()))),
+                (None, None) => Ok(Some(Operand::Literal(child.text().into_owned()))),
             }
         };
         let parts = || -> Result<_, Mediator> {

@@ -1,13 +1,14 @@
 //! Mediators. Each element becomes an executable mediator, nothing (no effect), or a
 //! `NotExecuted` that answers 501 where the answer would depend on it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::Compiler;
 use super::place::Place;
 use super::shipped::shipped_sequence;
 use crate::expression::Expression;
-use crate::pattern::Pattern;
+use crate::pattern::Whole;
 use crate::plan::{
     Block, Condition, EndpointRef, Filter, Log, LogCategory, Mediator, NotExecuted, Operand,
     Sequence, SequenceRef, Switch,
@@ -103,7 +104,7 @@ impl Compiler<'_> {
     pub(super) fn expression(
         &mut self,
         place: &Place<'_>,
-        what: &str,
+        what: impl fmt::Display,
         text: &str,
     ) -> Result<Expression, Mediator> {
         let parsed = self.parse_expression(text).map_err(|error| {
@@ -118,16 +119,16 @@ impl Compiler<'_> {
     }
 
     /// A regular expression that has to match the whole text.
-    pub(super) fn whole(&mut self, place: &Place<'_>, pattern: &str) -> Result<Pattern, Mediator> {
-        self.pattern(place, pattern, Pattern::whole)
+    pub(super) fn whole(&mut self, place: &Place<'_>, pattern: &str) -> Result<Whole, Mediator> {
+        self.pattern(place, pattern, Whole::parse)
     }
 
-    pub(super) fn pattern(
+    pub(super) fn pattern<P>(
         &mut self,
         place: &Place<'_>,
         pattern: &str,
-        make: fn(&str) -> Option<Pattern>,
-    ) -> Result<Pattern, Mediator> {
+        make: fn(&str) -> Option<P>,
+    ) -> Result<P, Mediator> {
         self.regexes += 1;
         if self.regexes > MAX_REGEXES {
             let what = format!("regular expression number {}", self.regexes);

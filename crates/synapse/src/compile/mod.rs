@@ -63,6 +63,21 @@ pub fn compile(artifact: &Artifact, limits: &Limits) -> Compilation {
 }
 
 impl Plan {
+    /// Gives back the room that its lists were grown by: there are thousands of plans.
+    fn shrink(&mut self) {
+        self.apis.shrink_to_fit();
+        for api in &mut self.apis {
+            api.resources.shrink_to_fit();
+            api.handlers.shrink_to_fit();
+        }
+        self.sequences.shrink_to_fit();
+        self.templates.shrink_to_fit();
+        self.endpoints.shrink_to_fit();
+        for endpoint in &mut self.endpoints {
+            endpoint.properties.shrink_to_fit();
+        }
+    }
+
     /// The routes that the plan's APIs take, see [`Compilation::claims`].
     #[must_use]
     pub fn claims(&self) -> Vec<String> {
@@ -169,7 +184,7 @@ impl Findings {
 
 fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan {
     let mut sequences = documents(&artifact.sequence_to_be_add, "sequence", limits, findings);
-    let templates: Vec<Document> = sequences
+    let templates: Vec<Document<'_>> = sequences
         .extract_if(.., |document| document.root.name == "template")
         .collect();
     let endpoints = documents(
@@ -198,7 +213,7 @@ fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan 
     let mut plan = Plan {
         local_entries: entries
             .into_iter()
-            .map(|document| (document.key, document.root.text()))
+            .map(|document| (document.key, document.root.text().into_owned()))
             .collect(),
         credentials: Secrets(
             artifact
@@ -219,12 +234,12 @@ fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan 
     for document in &sequences {
         let place = Place::root(&document.place);
         let on_error = compiler.on_error(&document.root, &place);
-        let block = compiler.block(&document.root, &place, &document.text);
+        let block = compiler.block(&document.root, &place, document.text);
         plan.sequences.push(Sequence { block, on_error });
     }
     for document in &templates {
         let place = Place::root(&document.place);
-        let template = compiler.template(&document.root, &place, &document.text);
+        let template = compiler.template(&document.root, &place, document.text);
         plan.templates.push(template);
     }
     for (member, text) in [
@@ -268,6 +283,7 @@ fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan 
     plan.endpoints = compiler.endpoints.into_iter().flatten().collect();
     plan.endpoints.push(Endpoint::of_the_message());
     plan.soap_sessions = plan.endpoints.iter().any(Endpoint::has_soap_session);
+    plan.shrink();
     plan
 }
 
@@ -283,21 +299,21 @@ fn lifecycle(artifact: &Artifact) -> Lifecycle {
 }
 
 /// A named XML member of an artifact that could be read.
-struct Document {
+struct Document<'a> {
     key: String,
     /// How findings name it: `sequence admin--X:v1--In`.
     place: String,
     root: Element,
-    text: String,
+    text: &'a str,
 }
 
-fn documents(
-    contents: &[Content],
+fn documents<'a>(
+    contents: &'a [Content],
     kind: &str,
     limits: &Limits,
     findings: &mut Findings,
-) -> Vec<Document> {
-    let mut documents: Vec<Document> = Vec::with_capacity(contents.len());
+) -> Vec<Document<'a>> {
+    let mut documents: Vec<Document<'_>> = Vec::with_capacity(contents.len());
     let mut keys = HashSet::new();
     for content in contents {
         let place = format!("{kind} {}", content.name);
@@ -325,13 +341,13 @@ fn documents(
             key: key.to_owned(),
             place,
             root,
-            text: content.content.clone(),
+            text: &content.content,
         });
     }
     documents
 }
 
-fn index(documents: &[Document]) -> HashMap<String, usize> {
+fn index(documents: &[Document<'_>]) -> HashMap<String, usize> {
     let keys = documents.iter().map(|document| document.key.clone());
     keys.zip(0..).collect()
 }

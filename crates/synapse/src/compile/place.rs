@@ -1,6 +1,6 @@
 //! Where a finding is: the member of the artifact and the path of the element in it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::xml::Element;
@@ -36,19 +36,18 @@ impl<'a> Place<'a> {
         &'a self,
         element: &'a Element,
     ) -> impl Iterator<Item = (Place<'a>, &'a Element)> {
-        let mut totals: HashMap<&str, usize> = HashMap::new();
+        // Of each name: how many there are, and how many have been passed.
+        let mut names: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for child in element.elements() {
-            *totals.entry(&child.name).or_default() += 1;
+            names.entry(&child.name).or_default().0 += 1;
         }
-        let mut seen: HashMap<&str, usize> = HashMap::new();
         element.elements().map(move |child| {
-            let index = seen.entry(&child.name).or_default();
-            *index += 1;
-            let only = totals.get(child.name.as_str()) == Some(&1);
+            let (total, passed) = names.entry(&child.name).or_default();
+            *passed += 1;
             let place = Place {
                 parent: Some(self),
                 name: &child.name,
-                index: if only { 0 } else { *index },
+                index: if *total == 1 { 0 } else { *passed },
             };
             (place, child)
         })

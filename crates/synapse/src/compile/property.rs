@@ -92,7 +92,7 @@ impl Compiler<'_> {
                 Operand::Literal(value.to_owned())
             }
             (None, Some(written), _) => {
-                match self.expression(place, &format!("property {name}"), written) {
+                match self.expression(place, format_args!("property {name}"), written) {
                     Ok(expression) => Operand::Expression(expression),
                     Err(not_executed) => return Some(not_executed),
                 }
@@ -119,7 +119,8 @@ impl Compiler<'_> {
         let value = match (element.attribute("value"), element.attribute("expression")) {
             _ if remove => None,
             (Some(value), _) => Some(Operand::Literal(value.to_owned())),
-            (None, Some(text)) => match self.expression(place, &format!("header {name}"), text) {
+            (None, Some(text)) => match self.expression(place, format_args!("header {name}"), text)
+            {
                 Ok(expression) => Some(Operand::Expression(expression)),
                 Err(not_executed) => return Some(not_executed),
             },

@@ -77,7 +77,7 @@ impl Compiler<'_> {
                         .strip_prefix('{')
                         .and_then(|text| text.strip_suffix('}'));
                     let text = inner.unwrap_or(text);
-                    match self.expression(&place, &format!("parameter {name}"), text) {
+                    match self.expression(&place, format_args!("parameter {name}"), text) {
                         Ok(expression) => Operand::Expression(expression),
                         Err(not_executed) => return not_executed,
                     }

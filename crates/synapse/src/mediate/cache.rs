@@ -7,7 +7,7 @@ use http::header::CONTENT_ENCODING;
 use super::exchange::{Body, Exchange, Message};
 use super::run::Flowing;
 use crate::cache::KeptResponse;
-use crate::pattern::Pattern;
+use crate::pattern::Whole;
 use crate::plan::Cache;
 
 /// Headers of one connection or one moment: they never tell requests apart.
@@ -28,7 +28,7 @@ pub(super) struct Keeping {
     timeout: i64,
     entries: usize,
     bytes: usize,
-    statuses: Option<Pattern>,
+    statuses: Option<Whole>,
 }
 
 impl Exchange {

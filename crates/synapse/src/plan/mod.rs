@@ -13,7 +13,7 @@ use crate::cache::Kept;
 use crate::dispatch::{ApiRoute, MethodSet};
 use crate::endpoint::{Cell, Tokens};
 use crate::expression::{Expression, JsonPath, Scope};
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, Whole};
 
 pub(crate) use authentication::{Authentication, Grant, Oauth, Secret};
 pub(crate) use endpoint::{
@@ -237,7 +237,7 @@ pub(crate) struct Filter {
 #[derive(Debug)]
 pub(crate) enum Condition {
     /// The whole string value matches; no value is no match.
-    Matches(Expression, Pattern),
+    Matches(Expression, Whole),
     /// The XPath's boolean value.
     Holds(Expression),
 }
@@ -245,7 +245,7 @@ pub(crate) enum Condition {
 #[derive(Debug)]
 pub(crate) struct Switch {
     pub(crate) source: Expression,
-    pub(crate) cases: Vec<(Pattern, Block)>,
+    pub(crate) cases: Vec<(Whole, Block)>,
     pub(crate) default: Block,
 }
 
@@ -363,7 +363,7 @@ pub(crate) struct Cache {
     /// `None`: all.
     pub(crate) methods: Option<Vec<String>>,
     /// Responses that are kept.
-    pub(crate) statuses: Option<Pattern>,
+    pub(crate) statuses: Option<Whole>,
     /// Request headers that do not tell requests apart; `None`: none does.
     pub(crate) ignored_headers: Option<Vec<String>>,
     /// Run with the kept response; `None`: it goes to the client.

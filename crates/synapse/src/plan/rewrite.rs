@@ -1,7 +1,7 @@
 //! `rewrite` in a plan.
 
 use super::Operand;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, Whole};
 
 #[derive(Debug)]
 pub(crate) struct Rewrite {
@@ -21,7 +21,7 @@ pub(crate) struct RewriteRule {
 #[derive(Debug)]
 pub(crate) enum Check {
     Equal(CheckSource, String),
-    Match(CheckSource, Pattern),
+    Match(CheckSource, Whole),
     All(Vec<Check>),
     Any(Vec<Check>),
     Not(Box<Check>),

@@ -1,5 +1,7 @@
 //! The tree that the reader makes.
 
+use std::borrow::Cow;
+
 /// An element. Names are local names: artifacts repeat, omit and vary their namespace, and no
 /// Synapse element is told from another by it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,14 +61,19 @@ impl Element {
 
     /// The character data directly inside, trimmed.
     #[must_use]
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        for node in &self.children {
-            if let Node::Text(piece) = node {
-                text.push_str(piece);
+    pub fn text(&self) -> Cow<'_, str> {
+        let mut pieces = self.children.iter().filter_map(|node| match node {
+            Node::Text(piece) => Some(piece.as_str()),
+            Node::Element(_) => None,
+        });
+        let first = pieces.next().unwrap_or_default();
+        match pieces.next() {
+            None => Cow::Borrowed(first.trim()),
+            Some(second) => {
+                let text: String = [first, second].into_iter().chain(pieces).collect();
+                Cow::Owned(text.trim().to_owned())
             }
         }
-        text.trim().to_owned()
     }
 
     /// The element and all elements below it, parents first.

@@ -90,8 +90,7 @@ struct Reading<'a> {
     offset: usize,
     limits: &'a Limits,
     prefixes: Prefixes,
-    /// Open elements with their names as written.
-    open: Vec<(Element, String)>,
+    open: Vec<Element>,
     root: Option<Element>,
 }
 
@@ -151,11 +150,18 @@ impl Reading<'_> {
                 Event::Eof => break,
             }
         }
-        if let Some((element, name)) = self.open.last() {
+        if let Some(element) = self.open.last() {
+            let (colon, name) = (
+                if element.prefix.is_empty() { "" } else { ":" },
+                &element.name,
+            );
             return Err(XmlError {
                 line: element.line,
                 column: element.column,
-                rule: format!("not well-formed: <{name}> is never closed"),
+                rule: format!(
+                    "not well-formed: <{}{colon}{name}> is never closed",
+                    element.prefix
+                ),
             });
         }
         self.root
@@ -172,8 +178,9 @@ impl Reading<'_> {
             let most = self.limits.depth;
             return Err(self.error(at, format!("elements are more than {most} deep")));
         }
-        let written = tag.name().as_ref().to_owned();
-        if !is_name(&written) {
+        let name = tag.name();
+        let written: &str = name.as_ref();
+        if !is_name(written) {
             return Err(self.error(at, "not well-formed: bad element name"));
         }
         let attributes = self.attributes(tag, at, depth)?;
@@ -181,28 +188,24 @@ impl Reading<'_> {
             Some((prefix, _)) => self.prefixes.knows(prefix),
             None => true,
         };
-        if let Some(name) = std::iter::once(&written)
-            .chain(attributes.iter().map(|(name, _)| name))
+        if let Some(name) = std::iter::once(written)
+            .chain(attributes.iter().map(|(name, _)| name.as_str()))
             .find(|name| !known(name))
         {
             return Err(self.error(at, format!("not well-formed: undeclared prefix in {name}")));
         }
         let (line, column) = self.places.of(at);
-        let (prefix, local) = written.split_once(':').unwrap_or(("", &written));
-        let (prefix, local) = (prefix.to_owned(), local.to_owned());
-        self.open.push((
-            Element {
-                name: local,
-                prefix,
-                attributes,
-                children: Vec::new(),
-                line,
-                column,
-                start: at,
-                end: at,
-            },
-            written,
-        ));
+        let (prefix, local) = written.split_once(':').unwrap_or(("", written));
+        self.open.push(Element {
+            name: local.to_owned(),
+            prefix: prefix.to_owned(),
+            attributes,
+            children: Vec::new(),
+            line,
+            column,
+            start: at,
+            end: at,
+        });
         Ok(())
     }
 
@@ -257,12 +260,12 @@ impl Reading<'_> {
 
     fn end(&mut self, end: usize) {
         self.prefixes.leave(self.open.len());
-        let Some((mut element, _)) = self.open.pop() else {
+        let Some(mut element) = self.open.pop() else {
             return;
         };
         element.end = end;
         match self.open.last_mut() {
-            Some((parent, _)) => parent.children.push(Node::Element(element)),
+            Some(parent) => parent.children.push(Node::Element(element)),
             None => self.root = Some(element),
         }
     }
@@ -272,7 +275,7 @@ impl Reading<'_> {
             return Err(self.error(at, "not well-formed: a control character"));
         }
         match self.open.last_mut() {
-            Some((parent, _)) => {
+            Some(parent) => {
                 if let Some(Node::Text(before)) = parent.children.last_mut() {
                     before.push_str(text);
                 } else if !text.is_empty() {
@@ -380,7 +383,7 @@ mod tests {
         assert_eq!((root.name.as_str(), root.line, root.column), ("a", 3, 1));
         assert_eq!(root.attribute("x"), Some("1&2"));
         let b = root.child("b").unwrap();
-        assert_eq!((b.text().as_str(), b.line, b.column), ("t<<c>", 4, 3));
+        assert_eq!((&*b.text(), b.line, b.column), ("t<<c>", 4, 3));
         assert_eq!(&text[b.start..b.end], "<q:b>t&lt;<![CDATA[<c>]]></q:b>");
         assert!(text[root.start..root.end].ends_with("</a>"));
         assert_eq!(root.descendants().count(), 2);
