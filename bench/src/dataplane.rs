@@ -1,6 +1,7 @@
 //! The scenario `dataplane`: what a request costs on its way through a gateway.
 
 mod engine;
+mod memory;
 mod proxying;
 pub mod routes;
 
@@ -31,8 +32,10 @@ impl Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Requests through the gateway, nginx and Envoy, and directly; memory.
+    /// Requests through the gateway, nginx and Envoy, and directly.
     Proxy,
+    /// What an API costs a gateway in memory.
+    Memory,
     /// Finding the API of a request.
     Dispatch,
     /// Making plans of artifacts.
@@ -63,6 +66,9 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     }
     if asked(Part::Compile) {
         engine::compile(if quick { 2 } else { 7 }, &mut report)?;
+    }
+    if asked(Part::Memory) {
+        memory::measure(&mut report).await?;
     }
     if asked(Part::Proxy) {
         proxying::measure(quick, &mut report).await?;

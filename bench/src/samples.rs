@@ -31,11 +31,6 @@ impl Samples {
     }
 
     #[must_use]
-    pub fn rounds(&self) -> &[Vec<f64>] {
-        &self.rounds
-    }
-
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rounds.is_empty()
     }

@@ -19,9 +19,9 @@ use crate::report::{Aim, Measured, Report, Unit};
 use crate::rounds::turns;
 use crate::samples::Samples;
 
-const LABELS: [(usize, &str); 2] = [(FEW, "Few"), (MANY, "Many")];
+pub(super) const LABELS: [(usize, &str); 2] = [(FEW, "Few"), (MANY, "Many")];
 /// Threads for requests, of each side.
-const THREADS: usize = 1;
+pub(super) const THREADS: usize = 1;
 const CONNECTIONS: usize = 32;
 
 /// Someone who answers the requests.
@@ -97,7 +97,7 @@ pub async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<()> {
     }
     for side in &sides {
         let last = &all[side.apis - 1];
-        answers(side.port, last)
+        answers(side.port, std::slice::from_ref(last))
             .await
             .with_context(|| side.name.clone())?;
     }
@@ -109,7 +109,6 @@ pub async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<()> {
             .with_context(|| side.name.clone())?;
     }
     tell(&sides, report);
-    tell_of_memory(&sides, &all, report)?;
     for side in sides {
         if let Some(process) = side.process {
             process.stop().await;
@@ -121,7 +120,7 @@ pub async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<()> {
 }
 
 /// Saves all APIs, the first few under a label of their own too, and starts the traffic manager.
-async fn publish<'a>(ground: &'a Ground, all: &[Plain]) -> anyhow::Result<Manager<'a>> {
+pub(super) async fn publish<'a>(ground: &'a Ground, all: &[Plain]) -> anyhow::Result<Manager<'a>> {
     let (few, rest) = all.split_at(FEW);
     let [(_, label_of_few), (_, label)] = LABELS;
     let mut all = saves(few, &[label_of_few, label])?;
@@ -193,25 +192,27 @@ impl Side {
     }
 }
 
-/// Waits until this API is answered by the back end.
-async fn answers(port: u16, api: &Plain) -> anyhow::Result<()> {
+/// Waits until each of these APIs is answered by the back end.
+pub(super) async fn answers(port: u16, apis: &[Plain]) -> anyhow::Result<()> {
     let client = reqwest::Client::builder().no_proxy().build()?;
-    let url = format!("http://127.0.0.1:{port}{}/menu", api.prefix());
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let answer = client.get(&url).send().await;
-        let said = match answer {
-            Ok(answer) if answer.status().is_success() => {
-                let body = answer.bytes().await?;
-                anyhow::ensure!(body.len() == super::ANSWER, "{url}: {} bytes", body.len());
-                return Ok(());
-            }
-            Ok(answer) => answer.status().to_string(),
-            Err(error) => error.to_string(),
-        };
-        anyhow::ensure!(tokio::time::Instant::now() < deadline, "{url}: {said}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    for api in apis {
+        let url = format!("http://127.0.0.1:{port}{}/menu", api.prefix());
+        loop {
+            let said = match client.get(&url).send().await {
+                Ok(answer) if answer.status().is_success() => {
+                    let body = answer.bytes().await?;
+                    anyhow::ensure!(body.len() == super::ANSWER, "{url}: {} bytes", body.len());
+                    break;
+                }
+                Ok(answer) => answer.status().to_string(),
+                Err(error) => error.to_string(),
+            };
+            anyhow::ensure!(tokio::time::Instant::now() < deadline, "{url}: {said}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
+    Ok(())
 }
 
 /// One kind of figure.
@@ -254,30 +255,6 @@ fn tell(sides: &[Side], report: &mut Report) {
     }
 }
 
-/// What one more API costs a gateway, above the bytes of its artifact.
-fn tell_of_memory(sides: &[Side], all: &[Plain], report: &mut Report) -> anyhow::Result<()> {
-    let mut bytes = 0;
-    for api in all {
-        bytes += api.artifact().to_text()?.len();
-    }
-    let own = bytes as f64 / all.len() as f64;
-    let ours: Vec<&Side> = sides.iter().filter(|side| side.is_ours()).collect();
-    if let [few, many] = ours[..] {
-        let (few, many) = (few.figures.memory.rounds(), many.figures.memory.rounds());
-        let mut samples = Samples::default();
-        for (few, many) in few.iter().flatten().zip(many.iter().flatten()) {
-            let each = (many - few) * MIB / (MANY - FEW) as f64;
-            samples.round(vec![(each - own) / 1024.0]);
-        }
-        let what = format!("memory of an API above its own {:.1} KiB", own / 1024.0);
-        let measured = Measured::alone(what, "Lockstep", Unit::Kibibytes, &samples);
-        report
-            .measured
-            .push(measured.with_own_aim(Aim::Under(12.0)));
-    }
-    Ok(())
-}
-
 impl Side {
     fn is_ours(&self) -> bool {
         self.name.starts_with("Lockstep")
@@ -292,5 +269,12 @@ fn aim(what: &str, other: &Side) -> Option<Aim> {
         "requests per CPU second" if other.is_ours() => Some(Aim::AtLeast(0.9)),
         "p99 of a round" if is("Envoy") => Some(Aim::Under(1.25)),
         _ => None,
+    }
+}
+
+pub(super) fn missing(what: &str, error: &anyhow::Error) -> Missing {
+    Missing {
+        what: what.to_owned(),
+        reason: format!("{error:#}"),
     }
 }

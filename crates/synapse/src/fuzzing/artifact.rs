@@ -1,6 +1,5 @@
 //! Whole artifacts: compiled, and each request that they take run.
 
-
 use artifact::{Artifact, Content, Severity};
 
 use super::exchange::{Wanted, answer};
