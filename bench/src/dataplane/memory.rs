@@ -1,11 +1,11 @@
 //! What an API costs a gateway in memory: two gateways, with few and with many APIs, each of which
 //! has answered a request.
 
-use super::proxying::{LABELS, THREADS, answers, missing, publish};
+use super::proxying::{LABELS, THREADS, answers, publish};
 use super::{FEW, MANY, MIB, plain, routes};
 use crate::ours::Ground;
 use crate::ours::apis::Plain;
-use crate::ours::gateway::Gateway;
+use crate::ours::gateway::{Gateway, Settings};
 use crate::peers::nginx::Nginx;
 use crate::report::{Aim, Measured, Report, Unit};
 use crate::samples::Samples;
@@ -18,9 +18,7 @@ pub async fn measure(report: &mut Report) -> anyhow::Result<()> {
     let back_end = match Nginx::start(1, |_, port| Ok(routes::back_end(port))).await {
         Ok(back_end) => back_end,
         Err(error) => {
-            report
-                .missing
-                .push(missing("nginx as the back end", &error));
+            report.missing("nginx as the back end", &error);
             return Ok(());
         }
     };
@@ -36,7 +34,13 @@ pub async fn measure(report: &mut Report) -> anyhow::Result<()> {
     let manager = publish(&ground, &all).await?;
     let mut memory = Vec::with_capacity(LABELS.len());
     for (apis, label) in LABELS {
-        let gateway = Gateway::start(&ground, manager.port, (label, label), THREADS).await?;
+        let settings = Settings {
+            id: label,
+            label,
+            threads: Some(THREADS),
+            hears: false,
+        };
+        let gateway = Gateway::start(&ground, manager.port, settings).await?;
         answers(gateway.port, &all[..apis]).await?;
         let bytes = gateway.process.memory()?;
         gateway.process.stop().await;

@@ -271,10 +271,3 @@ fn aim(what: &str, other: &Side) -> Option<Aim> {
         _ => None,
     }
 }
-
-pub(super) fn missing(what: &str, error: &anyhow::Error) -> Missing {
-    Missing {
-        what: what.to_owned(),
-        reason: format!("{error:#}"),
-    }
-}
