@@ -1,4 +1,5 @@
-//! The sample back end: answers any request with what it got, as JSON.
+//! The sample back end: answers any request with what it got, as JSON. It stands in for token
+//! endpoints, too, and gives everybody the same token (RFC 6749, section 5.1).
 
 use std::net::TcpListener;
 
@@ -68,7 +69,10 @@ async fn answer(
         })
         .collect();
     let text = (size <= MAX_ECHO).then(|| String::from_utf8_lossy(&body).into_owned());
-    let echo = serde_json::json!({
+    let asks_for_token = text
+        .as_deref()
+        .is_some_and(|text| text.split('&').any(|part| part.starts_with("grant_type=")));
+    let mut echo = serde_json::json!({
         "backEnd": "sample",
         "method": parts.method.as_str(),
         "path": parts.uri.path(),
@@ -77,6 +81,11 @@ async fn answer(
         "bodyBytes": size,
         "body": text,
     });
+    if asks_for_token {
+        echo["access_token"] = "sample".into();
+        echo["token_type"] = "Bearer".into();
+        echo["expires_in"] = 3600.into();
+    }
     let mut answer = Response::new(Full::new(Bytes::from(format!("{echo:#}\n"))));
     answer.headers_mut().insert(
         http::header::CONTENT_TYPE,
