@@ -256,6 +256,8 @@ impl Reporter {
                 waiting.remove(&notice.api_id);
             }
         }
+        // After a start few come at a time.
+        waiting.shrink_to(self.batch_size);
         Ok(())
     }
 
