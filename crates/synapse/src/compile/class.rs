@@ -59,7 +59,7 @@ impl Compiler<'_> {
             ) {
                 (Some(value), _) => Operand::Literal(value.to_owned()),
                 (None, Some(text)) => Operand::Expression(self.inside(property, |compiler| {
-                    compiler.expression(&place, format!("class property {name}"), text)
+                    compiler.expression(&place, format_args!("class property {name}"), text)
                 })?),
                 (None, None) => continue,
             };
