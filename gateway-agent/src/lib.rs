@@ -8,7 +8,7 @@
 //! another server that does; `tenants` are loaded when a request needs them. `management` takes what operators say on the gateway itself as
 //! `commands`. No database here: a gateway lives without one.
 
-mod applied;
+pub mod applied;
 pub mod commands;
 mod compile;
 pub mod data_plane;
@@ -49,7 +49,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use applied::Applied;
+use applied::{Applied, Positions};
 use data_plane::access_log::{Destination, Format};
 use data_plane::{
     AccessLog, Addresses, BackEndPolicy, BackEnds, Correlation, Gateway, NoCredentials,
@@ -79,6 +79,7 @@ pub struct Agent {
     pub addresses: Option<Addresses>,
     pub management: SocketAddr,
     pub progress: watch::Receiver<Progress>,
+    pub applied: watch::Receiver<Positions>,
     shutdown: CancellationToken,
     serving: JoinSet<anyhow::Result<()>>,
     reporting: tokio::task::JoinHandle<()>,
@@ -239,6 +240,7 @@ impl Agent {
                 .context("the management interface ended")
         });
         let applied = Applied::default();
+        let positions = applied.watch();
         let retriever = match config.retriever_directory() {
             None => Retriever::TrafficManager(Source {
                 client: client.clone(),
@@ -330,6 +332,7 @@ impl Agent {
             addresses,
             management: management_address,
             progress,
+            applied: positions,
             shutdown,
             serving,
             reporting,
