@@ -1,6 +1,6 @@
 //! The deployed set: which plans answer requests. Pure: a change makes a new set.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use artifact::Digest;
@@ -62,7 +62,10 @@ pub struct Routed {
 /// again whenever the set changes, since what stood in their way may have gone.
 #[derive(Clone, Debug, Default)]
 pub struct DeployedSet {
-    deployed: HashMap<String, Arc<Deployment>>,
+    /// In the order of the route table: among equals the first one wins.
+    deployed: BTreeMap<String, Arc<Deployment>>,
+    /// Which of them has a claim, by API id: a change costs what it changes, however many there are.
+    holders: HashMap<String, String>,
     waiting: HashMap<String, Arc<Deployment>>,
 }
 
@@ -107,7 +110,7 @@ impl DeployedSet {
     /// away in the same change. No API that works is lost to a newcomer.
     pub fn install(&mut self, removed: &[String], newcomers: Vec<Arc<Deployment>>) -> Installed {
         for api_id in removed {
-            self.deployed.remove(api_id);
+            self.take_away(api_id);
             self.waiting.remove(api_id);
         }
         for newcomer in newcomers {
@@ -116,21 +119,13 @@ impl DeployedSet {
         let mut candidates: Vec<Arc<Deployment>> = self.waiting.values().cloned().collect();
         candidates.sort_by(|a, b| a.api_id.cmp(&b.api_id));
         let mut refused: HashMap<String, String> = HashMap::new();
-        let next = loop {
-            match self.attempt(&candidates, &refused) {
-                Ok(next) => break next,
-                Err((api_id, reason)) => refused.insert(api_id, reason),
-            };
-        };
-        for (api_id, deployment) in &next {
-            // Back ends that are as before stay suspended, or go on in their turn.
-            if let Some(older) = self.deployed.get(api_id)
-                && !Arc::ptr_eq(older, deployment)
-            {
-                deployment.plan.take_over_states(&older.plan);
-            }
+        while let Err((api_id, reason)) = self.fits(&candidates, &refused) {
+            refused.insert(api_id, reason);
         }
-        self.deployed = next;
+        let coming = candidates
+            .iter()
+            .filter(|candidate| !refused.contains_key(&candidate.api_id));
+        self.bring_in(coming);
         let mut installed = Installed::default();
         for candidate in candidates {
             match refused.remove(&candidate.api_id) {
@@ -146,65 +141,86 @@ impl DeployedSet {
 
     /// Lets an API answer again that was taken away, if nobody has its routes now. Newcomers wait on.
     pub fn bring_back(&mut self, older: &Arc<Deployment>) -> bool {
-        match self.attempt(std::slice::from_ref(older), &HashMap::new()) {
-            Ok(next) => {
-                self.deployed = next;
-                true
-            }
-            Err(_) => false,
+        let fits = self.fits(std::slice::from_ref(older), &HashMap::new());
+        if fits.is_ok() {
+            self.bring_in(std::iter::once(older));
         }
+        fits.is_ok()
     }
 
-    /// The set with all candidates but the refused ones; `Err` names one that cannot come in.
-    fn attempt(
+    /// Whether all candidates but the refused ones can come in together; `Err` names one that cannot.
+    fn fits(
         &self,
         candidates: &[Arc<Deployment>],
         refused: &HashMap<String, String>,
-    ) -> Result<HashMap<String, Arc<Deployment>>, (String, String)> {
+    ) -> Result<(), (String, String)> {
         let coming: Vec<_> = candidates
             .iter()
             .filter(|candidate| !refused.contains_key(&candidate.api_id))
             .collect();
         let moving: HashSet<&str> = coming.iter().map(|c| c.api_id.as_str()).collect();
-        let mut next: HashMap<String, Arc<Deployment>> = self
-            .deployed
-            .iter()
-            .filter(|(api_id, _)| !moving.contains(api_id.as_str()))
-            .map(|(api_id, deployment)| (api_id.clone(), Arc::clone(deployment)))
-            .collect();
-        let mut claims: HashMap<String, String> = next
-            .values()
-            .flat_map(|deployment| {
-                let name = format!("{} {}", deployment.name, deployment.version);
-                deployment
-                    .plan
-                    .claims()
-                    .into_iter()
-                    .map(move |claim| (claim, name.clone()))
-            })
-            .collect();
+        // Who goes on with what it has comes before those who would like to have it.
+        let mut taken: HashMap<String, &Arc<Deployment>> = HashMap::new();
+        for candidate in &coming {
+            let kept = candidate.plan.claims().into_iter();
+            let kept = kept.filter(|claim| self.holders.get(claim) == Some(&candidate.api_id));
+            taken.extend(kept.map(|claim| (claim, *candidate)));
+        }
         for candidate in coming {
-            for claim in candidate.plan.claims() {
-                if let Some(other) = claims.get(&claim) {
-                    let reason = format!("its context and version ({claim}) are those of {other}");
+            let claims = candidate.plan.claims();
+            for claim in &claims {
+                let taken = taken.get(claim).copied();
+                let stays = || {
+                    let holder = self.holders.get(claim)?;
+                    let stays = !moving.contains(holder.as_str());
+                    self.deployed.get(holder).filter(|_| stays)
+                };
+                if let Some(other) = taken.or_else(stays)
+                    && other.api_id != candidate.api_id
+                {
+                    let (name, version) = (&other.name, &other.version);
+                    let reason =
+                        format!("its context and version ({claim}) are those of {name} {version}");
                     return Err((candidate.api_id.clone(), reason));
                 }
             }
-            for claim in candidate.plan.claims() {
-                claims.insert(claim, format!("{} {}", candidate.name, candidate.version));
-            }
-            next.insert(candidate.api_id.clone(), Arc::clone(candidate));
+            taken.extend(claims.into_iter().map(|claim| (claim, candidate)));
         }
-        Ok(next)
+        Ok(())
+    }
+
+    /// Brings in what fits, in the place of older revisions.
+    fn bring_in<'a>(&mut self, coming: impl Iterator<Item = &'a Arc<Deployment>> + Clone) {
+        for deployment in coming.clone() {
+            if let Some(older) = self.take_away(&deployment.api_id)
+                && !Arc::ptr_eq(&older, deployment)
+            {
+                // Back ends that are as before stay suspended, or go on in their turn.
+                deployment.plan.take_over_states(&older.plan);
+            }
+        }
+        // Only now: two may exchange their contexts.
+        for deployment in coming {
+            let api_id = &deployment.api_id;
+            for claim in deployment.plan.claims() {
+                self.holders.insert(claim, api_id.clone());
+            }
+            self.deployed.insert(api_id.clone(), Arc::clone(deployment));
+        }
+    }
+
+    fn take_away(&mut self, api_id: &str) -> Option<Arc<Deployment>> {
+        let deployment = self.deployed.remove(api_id)?;
+        for claim in deployment.plan.claims() {
+            self.holders.remove(&claim);
+        }
+        Some(deployment)
     }
 
     /// The table that answers requests from this set.
     #[must_use]
     pub fn route_table(&self) -> RouteTable<Routed> {
-        let mut deployments: Vec<&Arc<Deployment>> = self.deployed.values().collect();
-        // Among equals the first in the table wins; the order must not be the hash map's.
-        deployments.sort_by(|a, b| a.api_id.cmp(&b.api_id));
-        RouteTable::new(deployments.into_iter().flat_map(|deployment| {
+        RouteTable::new(self.deployed.values().flat_map(|deployment| {
             deployment.plan.apis.iter().enumerate().map(|(api, plan)| {
                 let routed = Routed {
                     deployment: Arc::clone(deployment),
@@ -219,6 +235,7 @@ impl DeployedSet {
 #[cfg(test)]
 mod tests {
     use artifact::{Artifact, Instruction, LabelLogEntry};
+    use proptest::prelude::*;
     use synapse::dispatch::{RequestHead, Selection};
 
     use super::*;
@@ -327,5 +344,54 @@ mod tests {
         assert_eq!(who(&set, "/b").as_deref(), Some("b"));
         assert_eq!(who(&set, "/c").as_deref(), Some("c"));
         assert_eq!(set.len(), 2);
+    }
+
+    #[test]
+    fn an_api_is_updated_while_a_newcomer_waits_for_its_context() {
+        let mut set = DeployedSet::default();
+        set.install(&[], vec![deployment("b", "/x", 1)]);
+        let installed = set.install(&[], vec![deployment("a", "/x", 1)]);
+        assert_eq!(installed.refused.len(), 1);
+        let installed = set.install(&[], vec![deployment("b", "/x", 2)]);
+        let deployed: Vec<u64> = installed.deployed.iter().map(|it| it.revision).collect();
+        assert_eq!((deployed, installed.refused.len()), (vec![2], 1));
+        assert_eq!(who(&set, "/x").as_deref(), Some("b"));
+    }
+
+    proptest! {
+        /// Whatever comes and goes: who has a claim is what the deployments say, and who is refused
+        /// is in somebody's way.
+        #[test]
+        fn claims_have_the_holders_that_deployments_say(
+            changes in prop::collection::vec(
+                (prop::collection::vec(0..6_usize, 0..2), prop::collection::vec((0..6_usize, 0..5_usize), 0..4)),
+                1..12,
+            ),
+        ) {
+            let mut set = DeployedSet::default();
+            for (revision, (removed, newcomers)) in (1..).zip(changes) {
+                let removed: Vec<String> = removed.iter().map(|id| format!("a{id}")).collect();
+                let newcomers = newcomers
+                    .iter()
+                    .map(|(id, context)| deployment(&format!("a{id}"), &format!("/c{context}"), revision));
+                let installed = set.install(&removed, newcomers.collect());
+                let claims = set.iter().flat_map(|deployment| {
+                    let claims = deployment.plan.claims().into_iter();
+                    claims.map(|claim| (claim, deployment.api_id.clone()))
+                });
+                let claims: Vec<(String, String)> = claims.collect();
+                let holders: HashMap<String, String> = claims.iter().cloned().collect();
+                prop_assert_eq!(claims.len(), holders.len(), "a claim has two holders");
+                prop_assert_eq!(&holders, &set.holders);
+                for (refused, _) in &installed.refused {
+                    let mut claims = refused.plan.claims().into_iter();
+                    prop_assert!(claims.any(|claim| holders.get(&claim) != Some(&refused.api_id)));
+                }
+                for deployed in &installed.deployed {
+                    let now = set.get(&deployed.api_id);
+                    prop_assert!(now.is_some_and(|now| Arc::ptr_eq(now, deployed)));
+                }
+            }
+        }
     }
 }
