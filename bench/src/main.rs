@@ -2,8 +2,10 @@
 //! project and, in turns with it in the same run, a floor that does only what cannot be left out.
 
 mod broker;
+mod churning;
 mod data;
 mod dataplane;
+mod fanning;
 mod machine;
 mod meter;
 mod ours;
@@ -16,6 +18,7 @@ mod reconciling;
 mod report;
 mod rounds;
 mod samples;
+mod starting;
 mod storing;
 mod storming;
 
@@ -31,7 +34,16 @@ use report::Report;
 #[command(name = "bench", about, version)]
 struct Arguments {
     #[command(subcommand)]
-    scenario: Scenario,
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What scenarios start.
+    #[command(hide = true)]
+    Gateways(ours::hosted::Arguments),
+    #[command(flatten)]
+    Scenario(Scenario),
 }
 
 #[derive(Debug, Subcommand)]
@@ -46,6 +58,12 @@ enum Scenario {
     Propagation(propagating::Arguments),
     /// Finding out that nothing has changed, beside rsync.
     Reconcile(reconciling::Arguments),
+    /// A gateway until it serves everything, from zero and from its snapshot, beside rsync and etcd.
+    Startup(starting::Arguments),
+    /// One change until the last of many gateways has deployed it, beside NATS and etcd.
+    FanOut(fanning::Arguments),
+    /// A hundred changes a second: lag, processor time and memory, and whether they grow.
+    Churn(churning::Arguments),
     /// All of them, one after the other.
     All(Options),
 }
@@ -66,11 +84,18 @@ struct Options {
 
 /// Success when everything was measured, whether the aims were met or not.
 fn main() -> anyhow::Result<ExitCode> {
-    let Arguments { scenario } = Arguments::parse();
+    let Arguments { command } = Arguments::parse();
     kit::tls::install_provider();
     kit::process::allow_many_files();
-    let options = scenario.options().clone();
     let runtime = tokio::runtime::Runtime::new().context("the runtime does not start")?;
+    let scenario = match command {
+        Command::Scenario(scenario) => scenario,
+        Command::Gateways(arguments) => {
+            runtime.block_on(ours::hosted::run(arguments))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let options = scenario.options().clone();
     let mut reports = Vec::new();
     for scenario in scenario.each() {
         let name = scenario.name();
@@ -118,6 +143,9 @@ impl Scenario {
             Self::Dataplane(dataplane) => &dataplane.options,
             Self::Propagation(propagation) => &propagation.options,
             Self::Reconcile(reconcile) => &reconcile.options,
+            Self::Startup(startup) => &startup.options,
+            Self::FanOut(fan_out) => &fan_out.options,
+            Self::Churn(churn) => &churn.options,
             Self::All(options) => options,
         }
     }
@@ -129,6 +157,9 @@ impl Scenario {
             Self::Dataplane(_) => "dataplane",
             Self::Propagation(_) => "propagation",
             Self::Reconcile(_) => "reconcile",
+            Self::Startup(_) => "startup",
+            Self::FanOut(_) => "fan-out",
+            Self::Churn(_) => "churn",
             Self::All(_) => "all",
         }
     }
@@ -142,6 +173,9 @@ impl Scenario {
             Self::Dataplane(dataplane::Arguments::of(&options)),
             Self::Propagation(propagating::Arguments::of(&options)),
             Self::Reconcile(reconciling::Arguments::of(&options)),
+            Self::Startup(starting::Arguments::of(&options)),
+            Self::FanOut(fanning::Arguments::of(&options)),
+            Self::Churn(churning::Arguments::of(&options)),
             Self::Storm(storming::Arguments::of(&options)),
             Self::Store(storing::Arguments::of(&options)),
         ]
@@ -154,6 +188,9 @@ impl Scenario {
             Self::Dataplane(dataplane) => Box::pin(dataplane::run(&dataplane)).await,
             Self::Propagation(propagation) => Box::pin(propagating::run(&propagation)).await,
             Self::Reconcile(reconcile) => Box::pin(reconciling::run(&reconcile)).await,
+            Self::Startup(startup) => Box::pin(starting::run(&startup)).await,
+            Self::FanOut(fan_out) => Box::pin(fanning::run(&fan_out)).await,
+            Self::Churn(churn) => Box::pin(churning::run(&churn)).await,
             Self::All(_) => anyhow::bail!("each scenario is run by itself"),
         }
     }

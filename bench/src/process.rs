@@ -73,6 +73,11 @@ impl Process {
         Ok(line)
     }
 
+    /// What it prints, line by line; once.
+    pub fn lines(&mut self) -> Option<Lines<BufReader<ChildStdout>>> {
+        self.output.take()
+    }
+
     /// Waits until it accepts connections.
     ///
     /// # Errors
@@ -189,6 +194,23 @@ fn terminate(child: &Child) {
             .status();
         drop(kill);
     }
+}
+
+/// As [`Process::processor_seconds`], of this program without those that it has started.
+///
+/// # Errors
+/// When the operating system does not tell.
+pub fn own_processor_seconds() -> anyhow::Result<f64> {
+    let own = stat(std::process::id()).context("/proc does not tell of this program")?;
+    Ok(own.ticks as f64 / TICKS)
+}
+
+/// As [`Process::memory`], of this program.
+///
+/// # Errors
+/// When the operating system does not tell.
+pub fn own_memory() -> anyhow::Result<f64> {
+    Ok(field("/proc/self/smaps_rollup", "Pss:")? * 1024.0)
 }
 
 /// A port that nobody listens on.

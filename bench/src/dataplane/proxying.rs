@@ -90,6 +90,7 @@ pub async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<()> {
             label,
             threads: Some(THREADS),
             hears: false,
+            snapshot: true,
         };
         let gateway = Gateway::start(&ground, manager.port, settings).await?;
         let name = format!("Lockstep, {apis} APIs");

@@ -6,6 +6,18 @@ use store::Save;
 
 const VERSION: &str = "1.0.0";
 
+/// The attribute that says which paths a resource takes, and its methods.
+type Resource = (&'static str, &'static str);
+
+/// What a shop of pizzas has.
+const RESOURCES: [Resource; 5] = [
+    ("url-mapping=\"/menu\"", "GET"),
+    ("url-mapping=\"/order\"", "POST"),
+    ("uri-template=\"/order/{orderId}\"", "GET PUT DELETE"),
+    ("uri-template=\"/order/{orderId}/delivery\"", "GET"),
+    ("url-mapping=\"/customers\"", "GET POST"),
+];
+
 /// A plain API: its name is `plain-N`, its context `/plain-N/1.0.0`.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain {
@@ -29,9 +41,20 @@ impl Plain {
         format!("/plain-{}/revision-{}", self.number, self.revision)
     }
 
-    /// The artifact.
+    /// The artifact: one resource that takes everything.
     #[must_use]
     pub fn artifact(self) -> Artifact {
+        self.with(&[("url-mapping=\"/*\"", "GET POST PUT DELETE PATCH")])
+    }
+
+    /// The artifact with 3 to 5 resources, one of them `/menu`: between 6 and 10 KiB.
+    #[must_use]
+    pub fn with_resources(self) -> Artifact {
+        let count = 3 + self.number % (RESOURCES.len() - 2);
+        self.with(RESOURCES.get(..count).unwrap_or_default())
+    }
+
+    fn with(self, resources: &[Resource]) -> Artifact {
         let name = format!("plain-{}", self.number);
         let api_id = artifact::derive_api_id(artifact::SUPER_TENANT, &name, VERSION);
         let endpoint = |kind: &str| format!("{name}--v{VERSION}_API{kind}Endpoint");
@@ -42,7 +65,7 @@ impl Plain {
             content: self.endpoint(key),
         };
         Artifact {
-            api_definition: Some(self.api(&name, &api_id, &production, &sandbox)),
+            api_definition: Some(self.api(&name, &api_id, [&production, &sandbox], resources)),
             endpoint_entries_to_be_add: vec![content(&production), content(&sandbox)],
             name,
             version: VERSION.into(),
@@ -54,18 +77,18 @@ impl Plain {
         }
     }
 
-    fn api(self, name: &str, api_id: &str, production: &str, sandbox: &str) -> String {
+    fn api(self, name: &str, api_id: &str, endpoints: [&str; 2], resources: &[Resource]) -> String {
         let number = self.number;
-        let send = |key: &str| {
+        let [production, sandbox] = endpoints.map(|key| {
             format!(
                 "<send><endpoint xmlns=\"http://ws.apache.org/ns/synapse\" key=\"{key}\"/></send>"
             )
-        };
-        let (production, sandbox) = (send(production), send(sandbox));
-        let handlers = "org.wso2.carbon.apimgt.gateway.handlers";
-        format!(
-            r#"<api xmlns="http://ws.apache.org/ns/synapse" name="admin--{name}" context="/plain-{number}/{{version}}" version="{VERSION}" version-type="context">
-<resource xmlns="http://ws.apache.org/ns/synapse" url-mapping="/*" methods="GET POST PUT DELETE PATCH" faultSequence="fault">
+        });
+        let resources: String = resources
+            .iter()
+            .map(|(mapping, methods)| {
+                format!(
+                    r#"<resource xmlns="http://ws.apache.org/ns/synapse" {mapping} methods="{methods}" faultSequence="fault">
 <inSequence>
 <property name="api.ut.backendRequestTime" expression="get-property('SYSTEM_TIME')"/>
 <filter source="$ctx:AM_KEY_TYPE" regex="PRODUCTION">
@@ -81,7 +104,14 @@ impl Plain {
 <send/>
 </outSequence>
 </resource>
-<handlers xmlns="http://ws.apache.org/ns/synapse">
+"#
+                )
+            })
+            .collect();
+        let handlers = "org.wso2.carbon.apimgt.gateway.handlers";
+        format!(
+            r#"<api xmlns="http://ws.apache.org/ns/synapse" name="admin--{name}" context="/plain-{number}/{{version}}" version="{VERSION}" version-type="context">
+{resources}<handlers xmlns="http://ws.apache.org/ns/synapse">
 <handler class="{handlers}.common.APIMgtLatencyStatsHandler"><property name="apiUUID" value="{api_id}"/></handler>
 <handler class="{handlers}.security.CORSRequestHandler"><property name="apiImplementationType" value="ENDPOINT"/><property name="AuthorizationHeader" value="Authorization"/><property name="ApiKeyHeader" value="ApiKey"/></handler>
 <handler class="{handlers}.common.APIStatusHandler"></handler>
@@ -114,14 +144,23 @@ impl Plain {
 /// # Errors
 /// When an artifact is refused.
 pub fn saves(apis: &[Plain], labels: &[&str]) -> anyhow::Result<Vec<Save>> {
+    saves_of(apis.iter().map(|api| api.artifact()), labels)
+}
+
+/// As [`saves`], of these artifacts.
+///
+/// # Errors
+/// When an artifact is refused.
+pub fn saves_of(
+    artifacts: impl Iterator<Item = Artifact>,
+    labels: &[&str],
+) -> anyhow::Result<Vec<Save>> {
     let labels: Vec<Label> = labels
         .iter()
         .map(|label| Label::parse(*label))
         .collect::<Result<_, _>>()?;
-    let items: Vec<PublishItem> = apis
-        .iter()
-        .map(|api| {
-            let artifact = api.artifact();
+    let items: Vec<PublishItem> = artifacts
+        .map(|artifact| {
             Ok(PublishItem {
                 source: artifact.name.clone(),
                 artifact: artifact.to_text()?,
@@ -145,6 +184,14 @@ pub fn saves(apis: &[Plain], labels: &[&str]) -> anyhow::Result<Vec<Save>> {
 mod tests {
     use super::*;
 
+    fn checked(artifact: &Artifact) -> publisher_saver::check::Checked {
+        let item = PublishItem {
+            source: "x".into(),
+            artifact: artifact.to_text().unwrap(),
+        };
+        publisher_saver::check::check(&item).unwrap()
+    }
+
     #[test]
     fn a_plain_api_is_executed_and_answers_at_its_prefix() {
         let api = Plain {
@@ -152,15 +199,28 @@ mod tests {
             revision: 1,
             back_end: 9000,
         };
-        let item = PublishItem {
-            source: "x".into(),
-            artifact: api.artifact().to_text().unwrap(),
-        };
-        let checked = publisher_saver::check::check(&item).unwrap();
-        assert_eq!(checked.claims, [api.prefix()]);
-        // Handlers are passed by; all that mediates runs.
-        let of_handler = |finding: &artifact::Finding| finding.place.contains("/handlers/");
-        let findings = &checked.findings;
-        assert!(findings.iter().all(of_handler), "{findings:?}");
+        for artifact in [api.artifact(), api.with_resources()] {
+            let checked = checked(&artifact);
+            assert_eq!(checked.claims, [api.prefix()]);
+            // Handlers are passed by; all that mediates runs.
+            let of_handler = |finding: &artifact::Finding| finding.place.contains("/handlers/");
+            let findings = &checked.findings;
+            assert!(findings.iter().all(of_handler), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn with_resources_an_artifact_has_6_to_10_kib() {
+        let lengths = (10_000..10_006).map(|number| {
+            let api = Plain {
+                number,
+                revision: 1,
+                back_end: 9000,
+            };
+            checked(&api.with_resources()).text.len()
+        });
+        let lengths: Vec<usize> = lengths.collect();
+        let fits = |length: &usize| (6 * 1024..=10 * 1024).contains(length);
+        assert!(lengths.iter().all(fits), "{lengths:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! A gateway as a process.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 
 use super::Ground;
@@ -23,6 +25,8 @@ pub struct Settings<'a> {
     pub threads: Option<usize>,
     /// Whether it hears events, where there is a broker; else it follows the watch stream.
     pub hears: bool,
+    /// Whether it keeps what it has applied on the disk.
+    pub snapshot: bool,
 }
 
 impl Gateway {
@@ -36,21 +40,8 @@ impl Gateway {
         manager: u16,
         settings: Settings<'_>,
     ) -> anyhow::Result<Self> {
-        let Settings { id, label, .. } = settings;
-        let hears = if settings.hears {
-            ""
-        } else {
-            "enable = false\n"
-        };
-        let lines = format!(
-            "[apim.event_hub]\nservice_url = \"https://localhost:{manager}/services/\"\n{}{hears}\
-             [apim.sync_runtime_artifacts.gateway]\ngateway_labels = [\"{label}\"]\n\
-             [transport.passthru_http.listener.parameters]\nport = 0\n\
-             [transport.passthru_https.listener.parameters]\nport = 0\n\
-             [gateway]\nid = \"{id}\"\nmanagement_port = 0\n",
-            ground.event_hub
-        );
-        let mut command = ground.command("gateway-agent", id, &lines)?;
+        let conf = ground.gateway_conf(manager, settings)?;
+        let mut command = ground.program("gateway-agent", &conf);
         if let Some(threads) = settings.threads {
             command.env("TOKIO_WORKER_THREADS", threads.to_string());
         }
@@ -67,5 +58,29 @@ impl Gateway {
             process,
             port: port.with_context(|| format!("no port in {line:?}"))?,
         })
+    }
+}
+
+impl Ground {
+    /// A file with the configuration of a gateway that pulls from the traffic manager on this port.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn gateway_conf(&self, manager: u16, settings: Settings<'_>) -> anyhow::Result<PathBuf> {
+        let Settings { id, label, .. } = settings;
+        let hears = if settings.hears {
+            ""
+        } else {
+            "enable = false\n"
+        };
+        let lines = format!(
+            "[apim.event_hub]\nservice_url = \"https://localhost:{manager}/services/\"\n{}{hears}\
+             [apim.sync_runtime_artifacts.gateway]\ngateway_labels = [\"{label}\"]\n\
+             [transport.passthru_http.listener.parameters]\nport = 0\n\
+             [transport.passthru_https.listener.parameters]\nport = 0\n\
+             [gateway]\nid = \"{id}\"\nmanagement_port = 0\nsnapshot.enable = {}\n",
+            self.event_hub, settings.snapshot
+        );
+        self.conf(id, &lines)
     }
 }

@@ -29,7 +29,8 @@ impl<'a> Manager<'a> {
             "[apim.event_hub]\n{}[transport.https.properties]\nport = 0\n",
             ground.event_hub
         );
-        let mut command = ground.command("traffic-manager", "traffic-manager", &lines)?;
+        let conf = ground.conf("traffic-manager", &lines)?;
+        let mut command = ground.program("traffic-manager", &conf);
         let mut process = Process::start("traffic-manager", &mut command)?;
         let line = process.line().await?;
         let port = line

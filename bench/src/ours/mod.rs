@@ -3,6 +3,8 @@
 
 pub mod apis;
 pub mod gateway;
+pub mod hosted;
+pub mod installation;
 pub mod manager;
 pub mod puller;
 
@@ -87,20 +89,24 @@ impl Ground {
         Ok(Store::open(&options).await?)
     }
 
-    /// A program with a deployment.toml of these lines besides the data directory.
+    /// A deployment.toml of these lines besides the data directory.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    fn command(&self, program: &str, conf: &str, lines: &str) -> anyhow::Result<Command> {
-        let file = self.directory().join(format!("{conf}.toml"));
+    /// When it cannot be written.
+    fn conf(&self, name: &str, lines: &str) -> anyhow::Result<PathBuf> {
+        let file = self.directory().join(format!("{name}.toml"));
         let data = self.directory().display();
         std::fs::write(&file, format!("[lockstep]\ndata_dir = \"{data}\"\n{lines}"))?;
-        let mut command = Command::new(self.programs.join(program));
+        Ok(file)
+    }
+
+    /// A program with this configuration.
+    fn program(&self, name: &str, conf: &Path) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        // The broker ends as they do.
+        let log = "error,lapin=off";
+        command.arg("--conf").arg(conf).env("LOCKSTEP_LOG", log);
         command
-            .arg("--conf")
-            .arg(file) // The broker ends as they do.
-            .env("LOCKSTEP_LOG", "error,lapin=off");
-        Ok(command)
     }
 }
 

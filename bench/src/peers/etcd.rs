@@ -5,6 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -65,7 +66,8 @@ impl Etcd {
     /// # Errors
     /// When it is refused.
     pub async fn put(&self, key: &str, value: &str) -> anyhow::Result<()> {
-        self.call("/v3/kv/put", &put(key, value)).await
+        self.call("/v3/kv/put", &put(key, value)).await?;
+        Ok(())
     }
 
     /// Puts many.
@@ -119,7 +121,28 @@ impl Etcd {
         Ok(values)
     }
 
-    async fn call(&self, path: &str, body: &Value) -> anyhow::Result<()> {
+    /// The values of the keys from `start` to before `end`, in their order.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub async fn range(&self, start: &str, end: &str) -> anyhow::Result<Vec<Vec<u8>>> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(default)]
+            kvs: Vec<Pair>,
+        }
+        #[derive(Deserialize)]
+        struct Pair {
+            value: String,
+        }
+        let range = json!({"key": STANDARD.encode(start), "range_end": STANDARD.encode(end)});
+        let text = self.call("/v3/kv/range", &range).await?;
+        let Answer { kvs } = serde_json::from_str(&text)?;
+        let values = kvs.into_iter().map(|pair| Ok(STANDARD.decode(pair.value)?));
+        values.collect()
+    }
+
+    async fn call(&self, path: &str, body: &Value) -> anyhow::Result<String> {
         let call = self.client.post(format!("{}{path}", self.url));
         let answer = call.body(body.to_string()).send().await?;
         let status = answer.status();
@@ -127,7 +150,7 @@ impl Etcd {
         if !status.is_success() {
             bail!("etcd answers {status}: {text}");
         }
-        Ok(())
+        Ok(text)
     }
 }
 

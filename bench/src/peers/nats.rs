@@ -15,6 +15,7 @@ pub struct Nats {
     pub version: String,
     pub process: Process,
     context: jetstream::Context,
+    address: String,
 }
 
 /// A bucket with one revision of each key.
@@ -45,12 +46,23 @@ impl Nats {
         )?;
         let mut process = Process::start("nats-server", Command::new(program).arg("-c").arg(file))?;
         process.listening(port).await?;
-        let client = async_nats::connect(format!("127.0.0.1:{port}")).await?;
+        let address = format!("127.0.0.1:{port}");
+        let client = async_nats::connect(&address).await?;
         Ok(Self {
             version,
             process: process.working_in(directory),
             context: jetstream::new(client),
+            address,
         })
+    }
+
+    /// A bucket that is there, on a connection of its own.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn connected(&self, bucket: &str) -> anyhow::Result<Bucket> {
+        let client = async_nats::connect(&self.address).await?;
+        Ok(Bucket(jetstream::new(client).get_key_value(bucket).await?))
     }
 
     /// A new bucket.

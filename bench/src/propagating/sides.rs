@@ -208,6 +208,7 @@ impl Site {
                     label: &label,
                     threads: None,
                     hears: way == EVENTS,
+                    snapshot: true,
                 };
                 let gateway = Gateway::start(&ground, manager.port, settings).await?;
                 ways.push((
