@@ -135,8 +135,11 @@ async fn measure(
     Ok(())
 }
 
+/// One kind of figure.
+type Choice = fn(&Times) -> &Samples;
+
 fn tell(size: usize, all: &[(Way, Times)], report: &mut Report) {
-    let kinds: [(&str, fn(&Times) -> &Samples); 2] = [
+    let kinds: [(&str, Choice); 2] = [
         ("save to the last", |times| &times.since_begin),
         ("commit to the last", |times| &times.since_commit),
     ];

@@ -31,6 +31,11 @@ impl Samples {
     }
 
     #[must_use]
+    pub fn rounds(&self) -> &[Vec<f64>] {
+        &self.rounds
+    }
+
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rounds.is_empty()
     }

@@ -39,6 +39,7 @@ pub async fn measure(report: &mut Report) -> anyhow::Result<()> {
             label,
             threads: Some(THREADS),
             hears: false,
+            snapshot: true,
         };
         let gateway = Gateway::start(&ground, manager.port, settings).await?;
         answers(gateway.port, &all[..apis]).await?;

@@ -44,7 +44,7 @@ pub enum Side {
     Ours {
         way: Way,
         installation: Box<Installation>,
-        gateways: Hosted,
+        gateways: Box<Hosted>,
     },
     Nats {
         bucket: Bucket,
@@ -105,7 +105,7 @@ impl Servers {
             sides.push(Side::Ours {
                 way,
                 installation: Box::new(installation),
-                gateways,
+                gateways: Box::new(gateways),
             });
         }
         if let Some(nats) = &self.nats {
