@@ -47,7 +47,7 @@ pub enum Side {
         gateways: Box<Hosted>,
     },
     Nats {
-        bucket: Bucket,
+        bucket: Box<Bucket>,
         subscribers: Subscribers,
     },
     Etcd {
@@ -117,7 +117,7 @@ impl Servers {
             }
             let subscribers = Subscribers::of(values);
             sides.push(Side::Nats {
-                bucket,
+                bucket: Box::new(bucket),
                 subscribers,
             });
         }
