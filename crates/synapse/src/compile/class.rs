@@ -17,7 +17,12 @@ impl Compiler<'_> {
     pub(super) fn class(&mut self, element: &Element, place: &Place<'_>) -> Option<Mediator> {
         let class = element.attribute("name").unwrap_or_default();
         if let "APIMgtResponseHandler" | "APIMgtFaultHandler" | "APIMgtThrottleUsageHandler" =
-            class.rsplit('.').next().unwrap_or_default()
+            (class
+                .strip_prefix("org.wso2.carbon.apimgt.")
+                .unwrap_or_default())
+            .rsplit('.')
+            .next()
+            .unwrap_or_default()
         {
             let message = format!("class {class}: analytics are not collected");
             self.findings.add(Severity::Ignored, place, message);

@@ -379,10 +379,10 @@ impl Dispatcher {
 
 /// The resource that API Manager's handlers go by: security, throttling, CORS, policies. It can be
 /// another one than the resource that mediates the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Election {
-    /// Position of the resource in its API.
-    Resource(usize),
+    /// Position of the resource in its API, and the variables of its URI template.
+    Resource(usize, Vec<(String, String)>),
     /// 404: no resource has a pattern for the path.
     NotFound,
     /// 405: a resource has a pattern for the path, but does not list the verb.
@@ -412,7 +412,7 @@ pub fn elect_resource(
         match dispatcher.find(acceptable(), sub_path) {
             Dispatched::Nowhere => {}
             Dispatched::Malformed => return Election::BadRequest,
-            Dispatched::To { index, .. } => {
+            Dispatched::To { index, variables } => {
                 let pattern = resources.get(index).map(|resource| &resource.pattern);
                 let exact = match pattern {
                     Some(ResourcePattern::UrlMapping(mapping)) => !mapping.has_catch_all(),
@@ -421,19 +421,19 @@ pub fn elect_resource(
                     }
                     // Has no pattern to go by; stands in only for want of any other.
                     Some(ResourcePattern::Default) | None => {
-                        elected = elected.or(Some(index));
+                        elected = elected.or(Some((index, variables)));
                         continue;
                     }
                 };
-                elected = Some(index);
+                elected = Some((index, variables));
                 if exact {
                     break;
                 }
             }
         }
     }
-    if let Some(index) = elected {
-        return Election::Resource(index);
+    if let Some((index, variables)) = elected {
+        return Election::Resource(index, variables);
     }
     match dispatch(&|| resources.iter().enumerate(), sub_path) {
         Dispatched::Nowhere => Election::NotFound,

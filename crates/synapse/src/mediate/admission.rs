@@ -95,7 +95,7 @@ impl Exchange {
     pub fn answered(&mut self, question: Question, answer: Result<Admitted, Refused>) -> Step {
         let flowing = match answer {
             Ok(admitted) => {
-                self.admit(admitted);
+                self.admit(question, admitted);
                 Flowing::On
             }
             Err(refused) => self.refuse(question, refused),
@@ -106,11 +106,13 @@ impl Exchange {
     /// APIAuthenticationHandler: nobody is asked while security is off, and nobody for an open
     /// operation.
     pub(super) fn authenticate(&mut self) -> Flowing {
-        let open = self.elected().is_some_and(|resource| {
+        let is_open = |resource: usize| {
             let plan = self.plan.apis.get(self.api);
             plan.and_then(|api| api.resources.get(resource))
                 .is_some_and(|resource| resource.open.contains(&self.method))
-        });
+        };
+        // The resource that is elected and the one that mediates can be two.
+        let open = self.elected().is_some_and(is_open) && self.found().is_none_or(is_open);
         match self.environment.settings.security {
             Security::Enforce if !open => Flowing::Done(Step::Ask(Question::Credentials)),
             Security::Enforce | Security::Off => Flowing::On,
@@ -125,8 +127,11 @@ impl Exchange {
         }
     }
 
-    fn admit(&mut self, admitted: Admitted) {
-        self.key_type = admitted.key_type;
+    /// A quota says nothing about who it is.
+    fn admit(&mut self, question: Question, admitted: Admitted) {
+        if question == Question::Credentials {
+            self.key_type = admitted.key_type;
+        }
         for (name, value) in admitted.properties {
             self.default.set(name, value);
         }

@@ -4,7 +4,9 @@
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
+use super::cors::strip_cors_headers;
 use super::exchange::{Body, Exchange, Message};
+use super::handlers::Stage;
 use super::run::Flowing;
 use crate::cache::KeptResponse;
 use crate::pattern::Whole;
@@ -86,6 +88,10 @@ impl Exchange {
             ..Message::default()
         };
         self.frames.clear();
+        self.stage = Stage::Mediation;
+        if self.cors_noted.is_some() {
+            self.put_cors_headers();
+        }
         match &cache.on_hit {
             Some(block) => {
                 self.enter_block(block);
@@ -143,6 +149,10 @@ impl Exchange {
         let mut headers: HeaderMap = self.message.headers.clone();
         for name in NEVER {
             headers.remove(name);
+        }
+        // Each client gets its own.
+        if self.cors_noted.is_some() {
+            strip_cors_headers(&mut headers);
         }
         let status = self
             .axis2_text("HTTP_SC")

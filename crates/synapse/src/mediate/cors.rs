@@ -17,6 +17,9 @@ use super::settings::CorsSettings;
 use crate::dispatch::{Election, MethodSet, elect_resource};
 use crate::plan::{Cors, Handler, SequenceRef};
 
+/// The sequence that an artifact may have in its place.
+pub(super) const CORS_SEQUENCE: &str = "_cors_request_handler_";
+
 /// What the client is told when no resource is elected.
 const NO_RESOURCE: &str = "No matching resource found for given API Request";
 const NO_METHOD: &str = "Method not allowed for given API resource";
@@ -42,7 +45,11 @@ impl Exchange {
         let resources = &api.route.resources;
         let election = elect_resource(resources, &self.method, asked, self.sub_path());
         let index = match election {
-            Election::Resource(index) => index,
+            Election::Resource(index, variables) => {
+                // Policies look at them before the resource is entered.
+                self.variables = variables;
+                index
+            }
             Election::NotFound => return self.none_elected(404, NO_RESOURCE),
             Election::MethodNotAllowed => return self.none_elected(405, NO_METHOD),
             Election::BadRequest => return Flowing::On,
@@ -124,11 +131,25 @@ impl Exchange {
 
     /// `_cors_request_handler_`: the artifact's, or what the gateway's does.
     pub(super) fn add_cors_headers(&mut self, cors: &Cors) -> Flowing {
-        if let Some(index) = cors.sequence {
-            return self.enter_reference(&SequenceRef::Own(index));
+        match cors.sequence {
+            Some(index) => self.enter_reference(&SequenceRef::Own(index)),
+            None => {
+                self.put_cors_headers();
+                Flowing::On
+            }
         }
+    }
+
+    /// What the gateway's `_cors_request_handler_` does.
+    pub(super) fn put_cors_headers(&mut self) {
         if self.default_text("CORSConfiguration.Enabled").as_deref() != Some("true") {
-            return Flowing::On;
+            return;
+        }
+        // Caches must not give one origin the answer to another.
+        if self.origin_matters() {
+            let origin = HeaderValue::from_static("Origin");
+            self.message.headers.append(VARY, origin);
+            self.own(VARY);
         }
         let preflight = self.method == "OPTIONS";
         for (name, property, of_preflights) in HEADERS {
@@ -143,16 +164,26 @@ impl Exchange {
                     Err(_) => continue,
                 },
             };
-            // Caches must not give one origin the answer to another.
-            if name == ACCESS_CONTROL_ALLOW_ORIGIN && value != "*" {
-                let origin = HeaderValue::from_static("Origin");
-                self.message.headers.append(VARY, origin);
-                self.own(VARY);
+            let allowed = self.message.headers.get(ACCESS_CONTROL_ALLOW_ORIGIN);
+            if name == ACCESS_CONTROL_ALLOW_CREDENTIALS && allowed.is_some_and(|it| it == "*") {
+                continue;
             }
             self.message.headers.insert(name.clone(), value);
             self.own(name);
         }
-        Flowing::On
+    }
+
+    /// Whether another origin may get another answer.
+    fn origin_matters(&self) -> bool {
+        let handler = self.cors_noted.as_ref().map(|noted| noted.handler);
+        let api = self.plan.apis.get(self.api);
+        let handler = handler.and_then(|at| api?.handlers.get(at));
+        let Some(Handler::Cors(cors)) = handler else {
+            return false;
+        };
+        let origins = cors.allowed_origins.as_ref();
+        let origins = origins.unwrap_or(&self.environment.settings.cors.allow_origins);
+        !origins.iter().any(|allowed| allowed == "*")
     }
 
     /// Of a request's headers, only these travel back; of a response's, all do.
@@ -191,6 +222,13 @@ const HEADERS: [(HeaderName, &str, bool); 5] = [
         false,
     ),
 ];
+
+/// Takes out what depends on who has asked.
+pub(super) fn strip_cors_headers(headers: &mut HeaderMap) {
+    for (name, ..) in HEADERS {
+        headers.remove(name);
+    }
+}
 
 fn allowed_origin<'a>(cors: &Cors, settings: &CorsSettings, noted: &'a Noted) -> Option<&'a str> {
     let origins = cors.allowed_origins.as_ref();

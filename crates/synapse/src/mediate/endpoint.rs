@@ -9,6 +9,7 @@ use http::header::AUTHORIZATION;
 use super::answers::not_executed;
 use super::choose::Stop;
 use super::exchange::{BackendCall, Body, Exchange, Fault, Step};
+use super::handlers::Stage;
 use super::run::{Flowing, MAX_CALLS};
 use super::token::{GoesOn, InUse, secret_value};
 use crate::expression::Scope;
@@ -68,6 +69,7 @@ impl Exchange {
         sending.content_type.clone_from(&self.message.content_type);
         if !matches!(sending.after, After::Continue) {
             self.frames.clear();
+            self.stage = Stage::Mediation;
         }
         self.call_chosen(sending)
     }

@@ -130,12 +130,11 @@ impl Exchange {
                 return Flowing::Done(engine_answer(400, "Bad Request", reason));
             }
         };
-        match query_parameters(&target) {
-            Ok(query) => self.query = query,
-            Err(error) => {
-                let reason = error.to_string();
-                return Flowing::Done(engine_answer(400, "Bad Request", &reason));
-            }
+        if target.contains('?')
+            && let Err(error) = query_parameters(&target)
+        {
+            let reason = error.to_string();
+            return Flowing::Done(engine_answer(400, "Bad Request", &reason));
         }
         let resource = plan
             .apis
@@ -181,10 +180,15 @@ impl Exchange {
 
     /// The resource that security, quotas and policies go by.
     pub(super) fn elected(&self) -> Option<usize> {
-        self.elected.or(match &self.outcome {
+        self.elected.or(self.found())
+    }
+
+    /// The resource that dispatch has found.
+    pub(super) fn found(&self) -> Option<usize> {
+        match &self.outcome {
             Some(ResourceOutcome::Found { index, .. }) => Some(*index),
             _ => None,
-        })
+        }
     }
 
     /// Runs a sequence of the gateway, which the artifact may replace; the client then gets the message.

@@ -202,6 +202,8 @@ impl Exchange {
         } else if let (Ok(name), Some(value)) =
             (HeaderName::try_from(&key.name), secret_value(&value))
         {
+            // It is for the back end, whoever has set one of the name before.
+            self.message.own_headers.remove(&name);
             self.message.headers.insert(name, value);
         }
         Flowing::On

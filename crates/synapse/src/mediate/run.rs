@@ -8,6 +8,7 @@ use http::header::CONTENT_ENCODING;
 
 use super::answers::{engine_answer, not_executed};
 use super::content::Seen;
+use super::cors::CORS_SEQUENCE;
 use super::endpoint::After;
 use super::exchange::{
     BackendResponse, Body, Exchange, Fault, Frame, Handler, Message, Need, Step,
@@ -179,6 +180,10 @@ impl Exchange {
             },
             SequenceRef::Shipped(name, sequence) => {
                 let own = plan.sequence_names.get(*name);
+                if *name == CORS_SEQUENCE && own.is_none() {
+                    self.put_cors_headers();
+                    return Flowing::On;
+                }
                 own.and_then(|at| plan.sequences.get(*at))
                     .unwrap_or(sequence)
             }

@@ -11,7 +11,7 @@ use super::exchange::{Body, Environment, Exchange, Message, Request, Step, Targe
 use super::handlers::Stage;
 use super::properties::Properties;
 use super::run::Flowing;
-use crate::dispatch::MethodSet;
+use crate::dispatch::{MethodSet, ResourceOutcome, query_parameters};
 use crate::plan::{KeyType, Plan};
 
 impl Exchange {
@@ -41,13 +41,17 @@ impl Exchange {
         environment: Environment,
     ) -> Self {
         let target_text: Arc<str> = request.target.into();
+        let variables = match &target.resource {
+            ResourceOutcome::Found { variables, .. } => variables.clone(),
+            _ => Vec::new(),
+        };
         Self {
             plan,
             api: target.api,
             resource: usize::MAX,
             outcome: Some(target.resource),
             elected: None,
-            variables: Vec::new(),
+            variables,
             postfix_at: request
                 .target
                 .len()
@@ -78,7 +82,7 @@ impl Exchange {
                 to: Some(target_text),
                 ..Message::default()
             },
-            query: Vec::new(),
+            query: query_parameters(request.target).unwrap_or_default(),
             default: Properties::default(),
             axis2: Properties::default(),
             operation: HashMap::new(),

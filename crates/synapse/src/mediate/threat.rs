@@ -80,8 +80,10 @@ impl Exchange {
         let kind = self.property(Scope::Default, "threatType");
         let kind = kind.map_or(String::new(), |kind| format!("{kind} "));
         if self.is_set("enabledCheckBody", true)
-            && let Some(payload) = self.seen_payload()
-            && pattern.may_match(&payload)
+            && self
+                .payloads()
+                .iter()
+                .any(|payload| matches_threat(&pattern, payload))
         {
             return Ok(Some(format!("{kind}Threat detected in Payload")));
         }
@@ -95,7 +97,7 @@ impl Exchange {
                     format!("{name}={value}")
                 })
                 .collect();
-            if pattern.may_match(&format!("{{{}}}", headers.join(", "))) {
+            if matches_threat(&pattern, &format!("{{{}}}", headers.join(", "))) {
                 return Ok(Some(format!("{kind}Threat detected in HTTP Headers")));
             }
         }
@@ -104,23 +106,26 @@ impl Exchange {
         {
             let postfix = postfix.replace('+', " ");
             let decoded = percent_decode_str(&postfix).decode_utf8_lossy();
-            if pattern.may_match(&decoded) {
+            if matches_threat(&pattern, &decoded) {
                 return Ok(Some(format!("{kind}Threat detected in Query Parameters")));
             }
         }
         Ok(None)
     }
 
-    /// The payload as XML, as the original sees it; one that cannot be seen so as it is.
-    fn seen_payload(&self) -> Option<String> {
+    /// The payload as XML, as the original sees it, and as it is: of doubled members and odd names
+    /// of JSON the XML does not tell.
+    fn payloads(&self) -> Vec<String> {
         if self.message.body == Body::Empty {
-            return None;
+            return Vec::new();
         }
-        match (self.message.envelope(), &self.message.body) {
-            (Some(envelope), _) => Some(envelope.document.to_xml(envelope.payload()?)),
-            (None, Body::Bytes(bytes)) => Some(String::from_utf8_lossy(bytes).into_owned()),
-            (None, _) => None,
-        }
+        let envelope = self.message.envelope();
+        let seen = envelope.and_then(|it| Some(it.document.to_xml(it.payload()?)));
+        let raw = match &self.message.body {
+            Body::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            _ => None,
+        };
+        seen.into_iter().chain(raw).collect()
     }
 
     fn json_above_limits(&self) -> Found {
@@ -185,4 +190,11 @@ impl Exchange {
 
 fn fault(message: &str) -> Stopped {
     Stopped::Fault(Fault::new(0, message))
+}
+
+/// `$` of Java also stands before a line end that ends the text.
+fn matches_threat(pattern: &Pattern, text: &str) -> bool {
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    pattern.may_match(text) || (line.len() < text.len() && pattern.may_match(line))
 }

@@ -185,6 +185,7 @@ impl Exchange {
                     let message = "the access token is none that a header can hold";
                     return Flowing::Failed(Fault::new(0, message));
                 };
+                self.message.own_headers.remove(&AUTHORIZATION);
                 self.message.headers.insert(AUTHORIZATION, value);
                 self.token = Some(token);
                 Flowing::On

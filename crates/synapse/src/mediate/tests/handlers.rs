@@ -410,3 +410,80 @@ fn handlers_behind_the_extension_wait_for_its_sequences() {
         202
     );
 }
+
+#[test]
+fn extension_sequences_see_the_variables_of_the_request() {
+    let handlers = [cors(""), handler("ext.APIManagerExtensionHandler", "")].concat();
+    let mut artifact = with_handlers(&handlers, "");
+    artifact.sequence_to_be_add = vec![Content {
+        name: "A:v1--In".into(),
+        content: "<sequence name='A:v1--In'><payloadFactory media-type='text'><format>$1 $2</format><args>\
+                  <arg expression='$ctx:uri.var.id'/><arg expression='$url:q'/></args></payloadFactory><respond/></sequence>"
+            .into(),
+    }];
+    let (_, _, text) = answer(ask(&artifact, "GET", "/o/7?q=z", &[], Settings::default()).1);
+    assert_eq!(text, "7 z");
+}
+
+#[test]
+fn a_quota_does_not_say_who_it_is() {
+    let (mut exchange, _) = ask(&secured(), "GET", "/o/7", &[], enforced());
+    let admitted = |key_type| Admitted {
+        key_type,
+        properties: Vec::new(),
+    };
+    let _ = exchange.answered(
+        Question::Credentials,
+        Ok(admitted(crate::plan::KeyType::Sandbox)),
+    );
+    call(exchange.answered(
+        Question::Quota,
+        Ok(admitted(crate::plan::KeyType::Production)),
+    ));
+    assert_eq!(
+        exchange.default_text("AM_KEY_TYPE").as_deref(),
+        Some("SANDBOX")
+    );
+}
+
+#[test]
+fn an_open_template_does_not_open_the_mapping_that_mediates() {
+    let catch_all = "<resource methods='GET' url-mapping='/*'><inSequence><send><endpoint key='E'/></send></inSequence></resource>";
+    let authentication = handler("security.APIAuthenticationHandler", "");
+    let mut artifact = with_handlers(&[cors(""), authentication].concat(), catch_all);
+    artifact.local_entries_to_be_add = vec![Content {
+        name: "u".into(),
+        content: "<localEntry key='u'>{\"paths\":{\"/o/{id}\":{\"get\":{\"x-auth-type\":\"None\"}}}}</localEntry>"
+            .into(),
+    }];
+    let (_, step) = ask(&artifact, "GET", "/o/7", &[], enforced());
+    assert!(matches!(step, Step::Ask(Question::Credentials)), "{step:?}");
+}
+
+#[test]
+fn a_class_of_others_is_not_known_by_its_last_name() {
+    let own = "<handler class='com.example.ThrottleHandler'/>";
+    let (status, ..) = answer(ask(&with_handlers(own, ""), "GET", "/o/7", &[], enforced()).1);
+    assert_eq!(status, 501);
+}
+
+#[test]
+fn caches_are_told_that_the_origin_matters() {
+    let artifact = with_handlers(&cors("allowedOrigins=https://shop.example"), "");
+    let (mut exchange, _) = ask(&artifact, "GET", "/o/7", &[], Settings::default());
+    let headers = back_end_says(&mut exchange);
+    assert_eq!(headers["vary"], "Origin");
+    assert!(headers.get("access-control-allow-origin").is_none());
+    // Also where the answer is an error of the gateway.
+    let (_, headers, _) = answer(exchange_with_fault(&artifact));
+    assert_eq!(
+        headers["access-control-allow-origin"],
+        "https://shop.example"
+    );
+    assert_eq!(headers["vary"], "Origin");
+}
+
+fn exchange_with_fault(artifact: &Artifact) -> Step {
+    let (mut exchange, _) = ask(artifact, "GET", "/o/7", &[ORIGIN], Settings::default());
+    exchange.failed(Fault::new(Fault::CONNECTION_FAILED, "down"), 0, true)
+}
