@@ -66,6 +66,10 @@ impl BackEnds {
         let mut http = HttpConnector::new();
         http.set_connect_timeout(Some(connect_timeout));
         http.set_nodelay(true);
+        // A host that is gone says nothing, and a response may be under way.
+        http.set_keepalive(Some(Duration::from_secs(60)));
+        http.set_keepalive_interval(Some(Duration::from_secs(15)));
+        http.set_keepalive_retries(Some(4));
         http.enforce_http(false);
         let provider = kit::tls::provider();
         let verifier = Verifier::new_with_extra_roots(authorities, Arc::clone(&provider))?;

@@ -91,8 +91,11 @@ impl Decoder {
                 decoded,
                 ended,
             } => {
+                if *ended && !data.is_empty() {
+                    return Err(DecodeError::Broken("deflate"));
+                }
                 let written = inflated(inflate, decoded, data);
-                *ended |= written.map_err(|_| decoded.error("deflate"))?;
+                *ended = written.map_err(|_| decoded.error("deflate"))?;
                 Ok(())
             }
         }
@@ -124,7 +127,10 @@ fn inflated(inflate: &mut Decompress, to: &mut Bounded, mut data: &[u8]) -> io::
         data = data.get(taken..).unwrap_or_default();
         to.write_all(piece.get(..made).unwrap_or_default())?;
         if status == Status::StreamEnd {
-            return Ok(true);
+            return match data.is_empty() {
+                true => Ok(true),
+                false => Err(io::ErrorKind::InvalidData.into()),
+            };
         }
         if data.is_empty() && made < piece.len() {
             return Ok(false);

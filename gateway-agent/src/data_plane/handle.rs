@@ -286,7 +286,10 @@ impl Gateway {
                         return refused(refusal);
                     }
                     let source = bodies.source_of(&of_body);
-                    if source.is_some_and(|source| source.failure().is_some()) {
+                    // A client that stalls or goes away says nothing about the back end.
+                    let stalls =
+                        fault.code == Fault::TIMEOUT && source.is_some_and(Source::is_awaited);
+                    if stalls || source.is_some_and(|source| source.failure().is_some()) {
                         fault.code = Fault::CLIENT_FAILED;
                     }
                     tracing::warn!(

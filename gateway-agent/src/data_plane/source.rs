@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::body::{BodyError, StreamBody};
 use super::coding::{Coding, DecodeError};
+use super::hop::strip_trailers;
 
 /// Bytes of a request's body that are kept to be sent to a group's next endpoint.
 const REPEAT_BOUND: usize = 1024 * 1024;
@@ -117,12 +118,16 @@ impl Source {
     /// `headers` are those that it comes with.
     pub(crate) fn new(incoming: Incoming, headers: &HeaderMap, bounds: Bounds) -> Self {
         Self(Arc::new(Mutex::new(State {
-            incoming,
             kept: Some(Vec::new()),
             size: 0,
             keeps: 0,
             reader: 0,
-            coding: Coding::of(headers),
+            // Answers to HEAD and 304 tell of a coding, and have nothing to decode.
+            coding: match incoming.is_end_stream() {
+                true => Coding::Identity,
+                false => Coding::of(headers),
+            },
+            incoming,
             bounds,
             patience: None,
             waits: false,
@@ -159,6 +164,12 @@ impl Source {
         self.state().kept.is_some()
     }
 
+    /// Whether the side that it comes from is what is waited for.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let state = self.state();
+        state.waits && state.failure.is_none()
+    }
+
     /// Why it ended early, if it did.
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.state().failure
@@ -176,8 +187,14 @@ impl Source {
         };
         let mut decoder = coding.decoder(most.min(READ_BOUND))?;
         let mut stream = self.reader(usize::MAX);
+        let mut raw = 0;
         while let Some(frame) = stream.frame().await {
             if let Ok(data) = frame.map_err(|_| ReadError::Failed)?.into_data() {
+                // Some coded bytes decode to nothing, and are kept all the same.
+                raw += data.len();
+                if raw > READ_BOUND {
+                    return Err(ReadError::TooLarge);
+                }
                 decoder.write(&data)?;
             }
         }
@@ -270,14 +287,20 @@ impl Body for Reader {
         let source = self.source.clone();
         let mut state = source.state();
         if state.reader != self.reader {
-            return Poll::Ready(None);
+            // Not an end: who has sent the beginning must not take it for the whole.
+            return Poll::Ready(Some(Err(BodyError::Superseded)));
         }
         if let Some(data) = state.kept.as_ref().and_then(|kept| kept.get(self.next)) {
             let data = data.clone();
             self.next += 1;
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        let frame = std::task::ready!(state.poll_incoming(context));
+        let mut frame = std::task::ready!(state.poll_incoming(context));
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            strip_trailers(trailers);
+        }
         if let Some(Ok(frame)) = &frame {
             let size = frame.data_ref().map_or(0, Bytes::len);
             let keeps = state.size.saturating_add(size) <= state.keeps;
@@ -296,7 +319,7 @@ impl Body for Reader {
     fn is_end_stream(&self) -> bool {
         let state = self.source.state();
         let kept = state.kept.as_ref().map_or(0, Vec::len);
-        state.reader != self.reader || (self.next >= kept && state.incoming.is_end_stream())
+        state.reader == self.reader && self.next >= kept && state.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

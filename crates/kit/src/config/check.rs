@@ -127,13 +127,9 @@ fn sections(config: &Config) -> Option<Rule> {
             "must be at least 1000",
         ),
         (
-            config
-                .gateway
-                .correlation_header
-                .parse::<http::HeaderName>()
-                .is_ok(),
+            is_free_header(&config.gateway.correlation_header),
             "gateway.correlation_header",
-            "must be the name of a header",
+            "must be the name of a header that HTTP, credentials and cookies have no use for",
         ),
         (
             ACCESS_LOG_FORMATS.contains(&config.gateway.access_log.format.as_str()),
@@ -308,4 +304,22 @@ fn event_hub_rule(config: &Config) -> Result<Option<Rule>, ConfigError> {
             _ => None,
         },
     )
+}
+
+/// A header that may be set on every request and every answer.
+fn is_free_header(name: &str) -> bool {
+    const TAKEN: [&str; 10] = [
+        "authorization",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "host",
+        "set-cookie",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let parsed = name.parse::<http::HeaderName>();
+    parsed.is_ok_and(|name| !TAKEN.contains(&name.as_str()))
 }

@@ -22,6 +22,9 @@ use crate::sync_core::Deployment;
 pub use writer::Destination;
 use writer::Writer;
 
+/// How long the writer may take to end.
+const END: Duration = Duration::from_secs(5);
+
 /// Records that wait for the writer.
 const WAITING: usize = 16 * 1024;
 
@@ -76,10 +79,13 @@ impl AccessLog {
         })))
     }
 
-    /// Writes what waits, and ends the writer. Later records are left out.
+    /// Writes what waits, and ends the writer. Later records are left out. What cannot be written
+    /// within five seconds is not waited for: nothing may keep the process from ending.
     pub(crate) async fn end(&self) {
         let inner = Arc::clone(&self.0);
-        let ended = tokio::task::spawn_blocking(move || {
+        let (ending, ended) = tokio::sync::oneshot::channel();
+        // A thread of its own: the runtime would wait for one of its.
+        let started = std::thread::Builder::new().spawn(move || {
             let writing = inner
                 .writing
                 .lock()
@@ -90,8 +96,11 @@ impl AccessLog {
             {
                 let _ = writing.join();
             }
+            let _ = ending.send(());
         });
-        let _ = ended.await;
+        if started.is_ok() {
+            let _ = tokio::time::timeout(END, ended).await;
+        }
     }
 
     /// Begins the record of a request; it is written when the entry is dropped.
