@@ -13,16 +13,20 @@ use crate::xml::Element;
 /// The packages of the classes that are stood in for.
 const PACKAGE: &str = "org.wso2.carbon.apimgt.gateway.mediators.";
 
+/// The name of a class of API Manager, in whichever package its version has it; empty for others:
+/// what has the name only is another class.
+pub(super) fn of_api_manager(class: &str) -> &str {
+    let known = class.strip_prefix("org.wso2.carbon.apimgt.");
+    known
+        .and_then(|known| known.rsplit('.').next())
+        .unwrap_or_default()
+}
+
 impl Compiler<'_> {
     pub(super) fn class(&mut self, element: &Element, place: &Place<'_>) -> Option<Mediator> {
         let class = element.attribute("name").unwrap_or_default();
         if let "APIMgtResponseHandler" | "APIMgtFaultHandler" | "APIMgtThrottleUsageHandler" =
-            (class
-                .strip_prefix("org.wso2.carbon.apimgt.")
-                .unwrap_or_default())
-            .rsplit('.')
-            .next()
-            .unwrap_or_default()
+            of_api_manager(class)
         {
             let message = format!("class {class}: analytics are not collected");
             self.findings.add(Severity::Ignored, place, message);

@@ -3,13 +3,11 @@
 
 use artifact::Severity;
 
+use super::class::of_api_manager;
 use super::place::Place;
 use super::{Compiler, EXTENSION_SUFFIXES};
 use crate::plan::{Authenticator, Cors, Handler, NotExecuted};
 use crate::xml::Element;
-
-/// API Manager's own classes, whatever its version.
-const PACKAGE: &str = "org.wso2.carbon.apimgt.";
 
 impl Compiler<'_> {
     /// The first `<handlers>`; the original engine reads no other.
@@ -39,9 +37,7 @@ impl Compiler<'_> {
         runtime_key: &str,
     ) -> Option<Handler> {
         let property = |name: &str| property(handler, name);
-        // What has the name only is another class, and may be what protects the API.
-        let known = class.strip_prefix(PACKAGE).unwrap_or_default();
-        Some(match known.rsplit('.').next().unwrap_or_default() {
+        Some(match of_api_manager(class) {
             "APIMgtLatencyStatsHandler"
             | "APIMgtUsageHandler"
             | "APIMgtGoogleAnalyticsTrackingHandler" => {
