@@ -197,6 +197,18 @@ mod tests {
     }
 
     #[test]
+    fn nothing_may_come_behind_the_end_of_a_deflated_body() {
+        let coded = deflate(b"whole");
+        // In the piece that ends it, and in one of its own.
+        for garbage in [&b"x"[..], &[0; 100]] {
+            let body = [&coded[..], garbage].concat();
+            let error = decoded(&Coding::Deflate, &body, 100).unwrap_err();
+            assert_eq!(error, DecodeError::Broken("deflate"));
+        }
+        assert_eq!(decoded(&Coding::Deflate, &coded, 100).unwrap(), "whole");
+    }
+
+    #[test]
     fn bodies_are_decoded_up_to_the_bound() {
         let text: Vec<u8> = (0..20_000_u32).flat_map(u32::to_be_bytes).collect();
         for (coding, coded) in [
