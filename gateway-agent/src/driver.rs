@@ -90,8 +90,7 @@ pub(crate) enum Retriever {
 /// An empty table.
 #[must_use]
 pub(crate) fn no_routes() -> Routes {
-    let none: Vec<(Arc<synapse::dispatch::ApiRoute>, Routed)> = Vec::new();
-    Arc::new(ArcSwap::from_pointee(RouteTable::new(none)))
+    Arc::default()
 }
 
 /// A question that is open.

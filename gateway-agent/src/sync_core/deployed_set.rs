@@ -1,11 +1,12 @@
 //! The deployed set: which plans answer requests. Pure: a change makes a new set.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use artifact::Digest;
 use synapse::Plan;
-use synapse::dispatch::RouteTable;
+use synapse::dispatch::{ApiRoute, RouteTable};
 
 use crate::kept::Kept;
 
@@ -51,21 +52,42 @@ impl Deployment {
     }
 }
 
-/// What the route table finds: a deployment, and which of its plan's APIs.
+/// What the route table finds: a deployment, and which of its plan's APIs. Ordered by API id, so
+/// that all gateways ask in the same order, whatever came first.
 #[derive(Clone, Debug)]
 pub struct Routed {
     pub deployment: Arc<Deployment>,
     pub api: usize,
 }
 
+impl Ord for Routed {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_id = self.deployment.api_id.cmp(&other.deployment.api_id);
+        by_id.then(self.api.cmp(&other.api))
+    }
+}
+
+impl PartialOrd for Routed {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Routed {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Routed {}
+
 /// All deployments of a gateway, by API id. Refused newcomers wait beside it: they are tried
 /// again whenever the set changes, since what stood in their way may have gone.
 #[derive(Clone, Debug, Default)]
 pub struct DeployedSet {
-    /// In the order of the route table: among equals the first one wins.
     deployed: BTreeMap<String, Arc<Deployment>>,
-    /// Which of them has a claim, by API id: a change costs what it changes, however many there are.
-    holders: HashMap<String, String>,
+    /// All their routes: a change costs what it changes, however many there are.
+    routes: RouteTable<Routed>,
     waiting: HashMap<String, Arc<Deployment>>,
 }
 
@@ -118,10 +140,7 @@ impl DeployedSet {
         }
         let mut candidates: Vec<Arc<Deployment>> = self.waiting.values().cloned().collect();
         candidates.sort_by(|a, b| a.api_id.cmp(&b.api_id));
-        let mut refused: HashMap<String, String> = HashMap::new();
-        while let Err((api_id, reason)) = self.fits(&candidates, &refused) {
-            refused.insert(api_id, reason);
-        }
+        let mut refused = self.refusals(&candidates);
         let coming = candidates
             .iter()
             .filter(|candidate| !refused.contains_key(&candidate.api_id));
@@ -141,19 +160,28 @@ impl DeployedSet {
 
     /// Lets an API answer again that was taken away, if nobody has its routes now. Newcomers wait on.
     pub fn bring_back(&mut self, older: &Arc<Deployment>) -> bool {
-        let fits = self.fits(std::slice::from_ref(older), &HashMap::new());
-        if fits.is_ok() {
+        let fits = self.refusals(std::slice::from_ref(older)).is_empty();
+        if fits {
             self.bring_in(std::iter::once(older));
         }
-        fits.is_ok()
+        fits
     }
 
-    /// Whether all candidates but the refused ones can come in together; `Err` names one that cannot.
-    fn fits(
+    /// Which candidates cannot come in together with the others, by API id, with the reason.
+    fn refusals(&self, candidates: &[Arc<Deployment>]) -> HashMap<String, String> {
+        let mut refused = HashMap::new();
+        // One that goes on with what it has may be in the way of those that were let in before it.
+        while self.refuse(candidates, &mut refused) {}
+        refused
+    }
+
+    /// Goes through the candidates that are not refused yet. Returns whether it has refused one that
+    /// goes on with what it has.
+    fn refuse(
         &self,
         candidates: &[Arc<Deployment>],
-        refused: &HashMap<String, String>,
-    ) -> Result<(), (String, String)> {
+        refused: &mut HashMap<String, String>,
+    ) -> bool {
         let coming: Vec<_> = candidates
             .iter()
             .filter(|candidate| !refused.contains_key(&candidate.api_id))
@@ -162,31 +190,38 @@ impl DeployedSet {
         // Who goes on with what it has comes before those who would like to have it.
         let mut taken: HashMap<String, &Arc<Deployment>> = HashMap::new();
         for candidate in &coming {
-            let kept = candidate.plan.claims().into_iter();
-            let kept = kept.filter(|claim| self.holders.get(claim) == Some(&candidate.api_id));
-            taken.extend(kept.map(|claim| (claim, *candidate)));
+            let claims = candidate.plan.claims().into_iter();
+            let kept = routes(candidate).zip(claims).filter(|(route, _)| {
+                let holder = self.holder(route);
+                holder.is_some_and(|holder| holder.api_id == candidate.api_id)
+            });
+            taken.extend(kept.map(|(_, claim)| (claim, *candidate)));
         }
+        let mut stays = false;
         for candidate in coming {
             let claims = candidate.plan.claims();
-            for claim in &claims {
+            let in_its_way = routes(candidate).zip(&claims).find_map(|(route, claim)| {
+                let stays = |holder: &&Arc<Deployment>| !moving.contains(holder.api_id.as_str());
                 let taken = taken.get(claim).copied();
-                let stays = || {
-                    let holder = self.holders.get(claim)?;
-                    let stays = !moving.contains(holder.as_str());
-                    self.deployed.get(holder).filter(|_| stays)
-                };
-                if let Some(other) = taken.or_else(stays)
-                    && other.api_id != candidate.api_id
-                {
-                    let (name, version) = (&other.name, &other.version);
-                    let reason =
-                        format!("its context and version ({claim}) are those of {name} {version}");
-                    return Err((candidate.api_id.clone(), reason));
-                }
+                let other = taken.or_else(|| self.holder(route).filter(stays))?;
+                (other.api_id != candidate.api_id).then_some((claim, other))
+            });
+            if let Some((claim, other)) = in_its_way {
+                let (name, version) = (&other.name, &other.version);
+                let reason =
+                    format!("its context and version ({claim}) are those of {name} {version}");
+                refused.insert(candidate.api_id.clone(), reason);
+                stays |= self.deployed.contains_key(&candidate.api_id);
+            } else {
+                taken.extend(claims.into_iter().map(|claim| (claim, candidate)));
             }
-            taken.extend(claims.into_iter().map(|claim| (claim, candidate)));
         }
-        Ok(())
+        stays
+    }
+
+    /// Which deployment has the context and version of `route`.
+    fn holder(&self, route: &ApiRoute) -> Option<&Arc<Deployment>> {
+        self.routes.like(route).next().map(|it| &it.deployment)
     }
 
     /// Brings in what fits, in the place of older revisions.
@@ -201,18 +236,18 @@ impl DeployedSet {
         }
         // Only now: two may exchange their contexts.
         for deployment in coming {
-            let api_id = &deployment.api_id;
-            for claim in deployment.plan.claims() {
-                self.holders.insert(claim, api_id.clone());
+            for (route, routed) in routes(deployment).zip(routed(deployment)) {
+                self.routes.insert(Arc::clone(route), routed);
             }
-            self.deployed.insert(api_id.clone(), Arc::clone(deployment));
+            let api_id = deployment.api_id.clone();
+            self.deployed.insert(api_id, Arc::clone(deployment));
         }
     }
 
     fn take_away(&mut self, api_id: &str) -> Option<Arc<Deployment>> {
         let deployment = self.deployed.remove(api_id)?;
-        for claim in deployment.plan.claims() {
-            self.holders.remove(&claim);
+        for (route, routed) in routes(&deployment).zip(routed(&deployment)) {
+            self.routes.remove(route, &routed);
         }
         Some(deployment)
     }
@@ -220,16 +255,21 @@ impl DeployedSet {
     /// The table that answers requests from this set.
     #[must_use]
     pub fn route_table(&self) -> RouteTable<Routed> {
-        RouteTable::new(self.deployed.values().flat_map(|deployment| {
-            deployment.plan.apis.iter().enumerate().map(|(api, plan)| {
-                let routed = Routed {
-                    deployment: Arc::clone(deployment),
-                    api,
-                };
-                (Arc::clone(&plan.route), routed)
-            })
-        }))
+        self.routes.clone()
     }
+}
+
+/// The routes of its plan's APIs.
+fn routes(deployment: &Deployment) -> impl Iterator<Item = &Arc<ApiRoute>> {
+    deployment.plan.apis.iter().map(|api| &api.route)
+}
+
+/// What the route table finds by each of them.
+fn routed(deployment: &Arc<Deployment>) -> impl Iterator<Item = Routed> {
+    (0..).map(|api| Routed {
+        deployment: Arc::clone(deployment),
+        api,
+    })
 }
 
 #[cfg(test)]
@@ -382,7 +422,13 @@ mod tests {
                 let claims: Vec<(String, String)> = claims.collect();
                 let holders: HashMap<String, String> = claims.iter().cloned().collect();
                 prop_assert_eq!(claims.len(), holders.len(), "a claim has two holders");
-                prop_assert_eq!(&holders, &set.holders);
+                prop_assert_eq!(set.routes.len(), holders.len());
+                for deployment in set.iter() {
+                    for route in routes(deployment) {
+                        let holder = set.holder(route);
+                        prop_assert!(holder.is_some_and(|holder| Arc::ptr_eq(holder, deployment)));
+                    }
+                }
                 for (refused, _) in &installed.refused {
                     let mut claims = refused.plan.claims().into_iter();
                     prop_assert!(claims.any(|claim| holders.get(&claim) != Some(&refused.api_id)));

@@ -8,6 +8,7 @@
 pub mod percent;
 pub mod query;
 pub mod resource;
+pub mod route;
 pub mod table;
 pub mod uri_expression;
 pub mod uri_template;
@@ -18,7 +19,8 @@ pub use resource::{
     DEFAULT_BINDING, Election, MethodSet, ResourceOutcome, ResourcePattern, ResourceRoute,
     RouteError, Transports, UserAgentPattern, choose_resource, elect_resource,
 };
-pub use table::{ApiRoute, RequestHead, RouteTable, Selected, Selection, VersionStrategy};
+pub use route::{ApiRoute, VersionStrategy};
+pub use table::{RequestHead, RouteTable, Selected, Selection};
 pub use uri_expression::{EndpointTemplate, UriExpression, UriExpressionError};
 pub use uri_template::{TemplateMatch, UriTemplate, UriTemplateError};
 pub use url_mapping::UrlMapping;

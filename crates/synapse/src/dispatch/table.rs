@@ -1,139 +1,19 @@
 //! The route table: which API gets a request.
 //!
-//! The table is immutable; a changed set of APIs is a new table. It is keyed by context, so a
-//! lookup costs one hash per context length that fits the path, however many APIs there are.
+//! It is keyed by context, so a lookup costs one hash per context length that fits the path, however
+//! many APIs there are. Requests read a copy of the table while the next one is made; copies share
+//! all parts but those that differ, so a change costs what it changes, too.
 //! Source of the rules: `AbstractApiHandler.dispatchToAPI`, `API.canProcess`,
-//! `ApiUtils.matchApiPath`, `SynapseConfiguration.reconstructAPITable`, `api/version`.
+//! `ApiUtils.matchApiPath`, `SynapseConfiguration.reconstructAPITable`.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
-use super::resource::{
-    DEFAULT_BINDING, ResourceOutcome, ResourceRoute, RouteError, Transports, choose_resource,
-};
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
-/// The text in a context that the context version strategy replaces.
-const VERSION_PLACEHOLDER: &str = "{version}";
-
-/// `version` and `version-type` of an API.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum VersionStrategy {
-    /// No version type: the version is not checked.
-    #[default]
-    None,
-    /// `version-type="context"`: the version stands for `{version}` in the context.
-    Context(String),
-    /// `version-type="url"`: the segment right after the context must be the version.
-    Url(String),
-}
-
-impl VersionStrategy {
-    /// The version, if a strategy applies.
-    pub fn version(&self) -> Option<&str> {
-        match self {
-            Self::None => None,
-            Self::Context(version) | Self::Url(version) => Some(version),
-        }
-    }
-}
-
-/// What of an `<api>` decides whether it gets a request.
-#[derive(Debug, Clone)]
-pub struct ApiRoute {
-    name: String,
-    context: String,
-    version: VersionStrategy,
-    /// `hostname`: compared with the name in the Host header.
-    pub hostname: Option<String>,
-    /// `port`: compared with the port in the Host header, by default 80 or 443.
-    pub port: Option<u16>,
-    /// `transports`.
-    pub transports: Transports,
-    /// The resources in document order.
-    pub resources: Vec<ResourceRoute>,
-}
-
-impl ApiRoute {
-    /// A route without restrictions and resources. `context` is as written in the artifact: its
-    /// `{version}` is resolved here and its trailing slashes go, so `/` becomes empty.
-    pub fn new(
-        name: impl Into<String>,
-        context: &str,
-        version: VersionStrategy,
-    ) -> Result<Self, RouteError> {
-        let name = name.into();
-        let resolved = match &version {
-            VersionStrategy::Context(version) => context
-                .trim_end_matches('/')
-                .replace(VERSION_PLACEHOLDER, version),
-            VersionStrategy::None | VersionStrategy::Url(_) => context.to_owned(),
-        };
-        if !context.starts_with('/') || !(resolved.is_empty() || resolved.starts_with('/')) {
-            return Err(RouteError::Context {
-                api: name,
-                context: resolved,
-            });
-        }
-        Ok(Self {
-            name,
-            context: resolved.trim_end_matches('/').to_owned(),
-            version,
-            hostname: None,
-            port: None,
-            transports: Transports::Both,
-            resources: Vec::new(),
-        })
-    }
-
-    /// The `name` attribute.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The context with its version resolved and without trailing slashes.
-    pub fn context(&self) -> &str {
-        &self.context
-    }
-
-    /// The version strategy.
-    pub fn version(&self) -> &VersionStrategy {
-        &self.version
-    }
-
-    /// The key of the API at run time: `name`, or `name:v<version>` if a strategy applies.
-    pub fn runtime_key(&self) -> String {
-        match self.version.version() {
-            Some(version) if !version.is_empty() => format!("{}:v{version}", self.name),
-            _ => self.name.clone(),
-        }
-    }
-
-    /// Chooses a resource for a sub path, as [`choose_resource`] does.
-    pub fn choose_resource(
-        &self,
-        head: &RequestHead<'_>,
-        sub_path: &str,
-        caller: &str,
-    ) -> ResourceOutcome {
-        choose_resource(&self.resources, head, sub_path, caller)
-    }
-
-    /// Whether the Host header is the one the API asks for, if it asks for one.
-    fn is_for_host(&self, head: &RequestHead<'_>) -> bool {
-        if self.hostname.is_none() && self.port.is_none() {
-            return true;
-        }
-        let Some(host) = head.host else {
-            return false;
-        };
-        let (name, port) = match host.split_once(':') {
-            Some((name, port)) => (name, port.parse().ok()),
-            None => (host, Some(if head.https { 443 } else { 80 })),
-        };
-        self.hostname.as_deref().is_none_or(|wanted| wanted == name)
-            && (self.port.is_none() || self.port == port)
-    }
-}
+use super::resource::{DEFAULT_BINDING, ResourceOutcome};
+use super::route::{ApiRoute, VersionStrategy};
 
 /// What of a request decides where it goes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -181,67 +61,72 @@ pub struct Selected<'t, 'r, T> {
     pub resource: ResourceOutcome,
 }
 
-/// All APIs of a gateway by context.
-#[derive(Debug)]
+/// The parts of a table; a copy shares those in which neither has changed since.
+const SHARDS: usize = 256;
+
+/// All APIs of a gateway by context. APIs of one context are asked in the order of what is attached
+/// to them; equal ones in the order in which they came.
+#[derive(Debug, Clone)]
 pub struct RouteTable<T> {
-    /// In document order.
-    apis: Vec<(Arc<ApiRoute>, T)>,
-    contexts: HashMap<Box<str>, Context>,
-    /// The lengths of all contexts, longest first.
-    lengths: Vec<usize>,
+    shards: Vec<Arc<Shard<T>>>,
+    hasher: DefaultHashBuilder,
+    /// The lengths of all contexts, longest first, each with how many contexts have it.
+    lengths: Vec<(usize, usize)>,
+    len: usize,
 }
 
-/// The APIs that share a context: positions in document order.
-#[derive(Debug, Default)]
-struct Context {
-    versioned: Vec<usize>,
-    by_url_version: HashMap<Box<str>, Vec<usize>>,
-    unversioned: Vec<usize>,
+/// Contexts by their hash.
+type Shard<T> = HashTable<Arc<Context<T>>>;
+
+/// The APIs that share a context.
+#[derive(Debug, Clone)]
+struct Context<T> {
+    context: Arc<str>,
+    apis: Vec<Routed<T>>,
+}
+
+#[derive(Debug, Clone)]
+struct Routed<T> {
+    route: Arc<ApiRoute>,
+    attached: T,
+}
+
+impl<T> Default for RouteTable<T> {
+    fn default() -> Self {
+        Self {
+            shards: vec![Arc::default(); SHARDS],
+            hasher: DefaultHashBuilder::default(),
+            lengths: Vec::new(),
+            len: 0,
+        }
+    }
 }
 
 impl<T> RouteTable<T> {
-    /// Builds the table from APIs in document order.
-    pub fn new<R: Into<Arc<ApiRoute>>>(apis: impl IntoIterator<Item = (R, T)>) -> Self {
-        let apis: Vec<(Arc<ApiRoute>, T)> = apis
-            .into_iter()
-            .map(|(route, attached)| (route.into(), attached))
-            .collect();
-        let mut contexts: HashMap<Box<str>, Context> = HashMap::new();
-        for (index, (route, _)) in apis.iter().enumerate() {
-            let context = contexts.entry(route.context.as_str().into()).or_default();
-            match &route.version {
-                VersionStrategy::None => context.unversioned.push(index),
-                VersionStrategy::Context(_) => context.versioned.push(index),
-                VersionStrategy::Url(version) => context
-                    .by_url_version
-                    .entry(version.as_str().into())
-                    .or_default()
-                    .push(index),
-            }
-        }
-        let mut lengths: Vec<usize> = contexts.keys().map(|context| context.len()).collect();
-        lengths.sort_unstable_by(|a, b| b.cmp(a));
-        lengths.dedup();
-        Self {
-            apis,
-            contexts,
-            lengths,
-        }
-    }
-
     /// How many APIs there are.
     pub fn len(&self) -> usize {
-        self.apis.len()
+        self.len
     }
 
     /// Whether there is no API.
     pub fn is_empty(&self) -> bool {
-        self.apis.is_empty()
+        self.len == 0
     }
 
-    /// The APIs in document order.
+    /// All APIs, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<ApiRoute>, &T)> {
-        self.apis.iter().map(|(route, attached)| (route, attached))
+        let contexts = self.shards.iter().flat_map(|shard| shard.iter());
+        let apis = contexts.flat_map(|context| &context.apis);
+        apis.map(|api| (&api.route, &api.attached))
+    }
+
+    /// The APIs whose context and version are those of `route`: requests cannot tell them apart but
+    /// by host and transport.
+    pub fn like(&self, route: &ApiRoute) -> impl Iterator<Item = &T> {
+        let apis = self.context(route.context());
+        let apis = apis.map_or(&[][..], |context| &context.apis).iter();
+        let like = apis.filter(move |api| api.route.is_like(route));
+        like.map(|api| &api.attached)
     }
 
     /// Where a request of an ordinary listener goes.
@@ -258,19 +143,25 @@ impl<T> RouteTable<T> {
         // The first unversioned API that fits, taken only when no versioned one does.
         let mut unversioned = None;
         for (context, rest) in self.contexts_of(head.target) {
-            if let Some(index) = self.first_versioned(context, head, rest, &mut transport_denied) {
-                return self.selected(index, head, rest, caller);
-            }
-            if unversioned.is_none() {
-                unversioned = context
-                    .unversioned
-                    .iter()
-                    .find(|index| self.takes(**index, head, &mut transport_denied))
-                    .map(|index| (*index, rest));
+            for api in &context.apis {
+                let versioned = match api.route.version() {
+                    VersionStrategy::None if unversioned.is_some() => continue,
+                    VersionStrategy::None => false,
+                    VersionStrategy::Context(_) => true,
+                    VersionStrategy::Url(version) if url_version(rest) == Some(version) => true,
+                    VersionStrategy::Url(_) => continue,
+                };
+                if !api.takes(head, &mut transport_denied) {
+                    continue;
+                }
+                if versioned {
+                    return api.selected(head, rest, caller);
+                }
+                unversioned = Some((api, rest));
             }
         }
         match unversioned {
-            Some((index, rest)) => self.selected(index, head, rest, caller),
+            Some((api, rest)) => api.selected(head, rest, caller),
             None if transport_denied => Selection::TransportDenied,
             None => Selection::NotFound,
         }
@@ -278,69 +169,122 @@ impl<T> RouteTable<T> {
 
     /// The contexts `target` begins with, longest first, each with what follows it: nothing, or
     /// a text that begins with `/` or `?`.
-    fn contexts_of<'r>(&self, target: &'r str) -> impl Iterator<Item = (&Context, &'r str)> {
-        self.lengths.iter().filter_map(move |length| {
+    fn contexts_of<'r>(&self, target: &'r str) -> impl Iterator<Item = (&Context<T>, &'r str)> {
+        self.lengths.iter().filter_map(move |(length, _)| {
             if !matches!(target.as_bytes().get(*length), None | Some(b'/' | b'?')) {
                 return None;
             }
             let (prefix, rest) = target.split_at_checked(*length)?;
-            Some((self.contexts.get(prefix)?, rest))
+            Some((self.context(prefix)?, rest))
         })
     }
 
-    /// The first API of a context with a version strategy that takes the request.
-    fn first_versioned(
-        &self,
-        context: &Context,
-        head: &RequestHead<'_>,
-        rest: &str,
-        transport_denied: &mut bool,
-    ) -> Option<usize> {
-        let by_url = match rest.strip_prefix('/') {
-            Some(rest) if !context.by_url_version.is_empty() => {
-                let version = rest.split(['/', '?']).next().unwrap_or_default();
-                context.by_url_version.get(version)
-            }
-            _ => None,
-        };
-        let mut by_context = context.versioned.iter().copied().peekable();
-        let mut by_url = by_url.into_iter().flatten().copied().peekable();
-        loop {
-            let index = match (by_context.peek(), by_url.peek()) {
-                (Some(a), Some(b)) if a > b => by_url.next(),
-                (None, _) => by_url.next(),
-                _ => by_context.next(),
-            }?;
-            if self.takes(index, head, transport_denied) {
-                return Some(index);
-            }
+    fn context(&self, context: &str) -> Option<&Context<T>> {
+        let hash = self.hasher.hash_one(context);
+        let shard = self.shards.get(shard_of(hash))?;
+        let found = shard.find(hash, |other| *other.context == *context)?;
+        Some(found)
+    }
+}
+
+/// Where a hash belongs; by other bits than those that a shard itself goes by.
+fn shard_of(hash: u64) -> usize {
+    let [.., bits, _, _] = hash.to_be_bytes();
+    usize::from(bits)
+}
+
+/// The segment right after the context.
+fn url_version(rest: &str) -> Option<&str> {
+    rest.strip_prefix('/')?.split(['/', '?']).next()
+}
+
+impl<T: Clone + Ord> RouteTable<T> {
+    /// A table of these APIs.
+    pub fn new<R: Into<Arc<ApiRoute>>>(apis: impl IntoIterator<Item = (R, T)>) -> Self {
+        let mut table = Self::default();
+        for (route, attached) in apis {
+            table.insert(route, attached);
         }
+        table
     }
 
-    /// Whether an API whose context and version fit also fits in host and transport.
-    fn takes(&self, index: usize, head: &RequestHead<'_>, transport_denied: &mut bool) -> bool {
-        let Some((route, _)) = self.apis.get(index) else {
-            return false;
+    /// Brings an API in.
+    pub fn insert(&mut self, route: impl Into<Arc<ApiRoute>>, attached: T) {
+        let route = route.into();
+        let hash = self.hasher.hash_one(route.context());
+        let Some(shard) = self.shards.get_mut(shard_of(hash)) else {
+            return;
         };
-        if !route.is_for_host(head) {
+        let shard = Arc::make_mut(shard);
+        let same = |other: &Arc<Context<T>>| *other.context == *route.context();
+        let again = |other: &Arc<Context<T>>| self.hasher.hash_one(&*other.context);
+        match shard.entry(hash, same, again) {
+            Entry::Occupied(mut context) => {
+                let apis = &mut Arc::make_mut(context.get_mut()).apis;
+                let at = apis.partition_point(|api| api.attached <= attached);
+                apis.insert(at, Routed { route, attached });
+            }
+            Entry::Vacant(vacant) => {
+                let context = Arc::clone(route.shared_context());
+                let length = context.len();
+                let apis = vec![Routed { route, attached }];
+                vacant.insert(Arc::new(Context { context, apis }));
+                let at = self.lengths.partition_point(|(longer, _)| *longer > length);
+                match self.lengths.get_mut(at) {
+                    Some((same, count)) if *same == length => *count += 1,
+                    _ => self.lengths.insert(at, (length, 1)),
+                }
+            }
+        }
+        self.len += 1;
+    }
+
+    /// Takes an API away, by its route and what is attached to it.
+    pub fn remove(&mut self, route: &ApiRoute, attached: &T) {
+        let hash = self.hasher.hash_one(route.context());
+        let Some(shard) = self.shards.get_mut(shard_of(hash)) else {
+            return;
+        };
+        let same = |other: &Arc<Context<T>>| *other.context == *route.context();
+        let Ok(mut found) = Arc::make_mut(shard).find_entry(hash, same) else {
+            return;
+        };
+        let apis = &mut Arc::make_mut(found.get_mut()).apis;
+        let Some(at) = apis.iter().position(|api| api.attached == *attached) else {
+            return;
+        };
+        apis.remove(at);
+        self.len -= 1;
+        if apis.is_empty() {
+            found.remove();
+            let length = route.context().len();
+            if let Some((_, count)) = self.lengths.iter_mut().find(|(len, _)| *len == length) {
+                *count -= 1;
+            }
+            self.lengths.retain(|(_, count)| *count > 0);
+        }
+    }
+}
+
+impl<T> Routed<T> {
+    /// Whether an API whose context and version fit also fits in host and transport.
+    fn takes(&self, head: &RequestHead<'_>, transport_denied: &mut bool) -> bool {
+        if !self.route.is_for_host(head) {
             return false;
         }
-        let allowed = route.transports.allows(head.https);
+        let allowed = self.route.transports.allows(head.https);
         *transport_denied |= !allowed;
         allowed
     }
 
     fn selected<'r>(
         &self,
-        index: usize,
         head: &RequestHead<'r>,
         rest: &'r str,
         caller: &str,
     ) -> Selection<'_, 'r, T> {
-        let Some((route, attached)) = self.apis.get(index) else {
-            return Selection::NotFound;
-        };
-        let rest_url_postfix = match &route.version {
+        let Self { route, attached } = self;
+        let rest_url_postfix = match &route.version() {
             VersionStrategy::Url(version) => rest.get(version.len() + 1..).unwrap_or_default(),
             VersionStrategy::None | VersionStrategy::Context(_) => rest,
         };

@@ -1,6 +1,7 @@
 //! The choice between APIs, one rule per test.
 
 use super::*;
+use crate::dispatch::Transports;
 use proptest::prelude::*;
 
 fn route(name: &str, context: &str, version: VersionStrategy) -> (ApiRoute, usize) {
@@ -156,5 +157,50 @@ proptest! {
             .map(|(n, _)| n.to_string());
         let found = selected(&RouteTable::new(apis), &target).map(|(name, _)| name);
         prop_assert_eq!(found, expected);
+    }
+
+    /// Whatever comes and goes: the table answers as one made anew of those that are there, and a
+    /// copy of it goes on answering as it did.
+    #[test]
+    fn a_changed_table_is_as_one_made_anew(
+        changes in prop::collection::vec((0..6_usize, "(/[ab]){0,2}", 0..3_usize, any::<bool>()), 1..20),
+        targets in prop::collection::vec("(/[ab1]){0,4}", 8),
+    ) {
+        let mut table = RouteTable::default();
+        let mut there: Vec<(ApiRoute, usize)> = Vec::new();
+        let answers = |table: &RouteTable<usize>| -> Vec<Option<(String, usize)>> {
+            let answer = |target: &String| match table.select(&get(target)) {
+                Selection::Api(found) => Some((found.route.runtime_key(), *found.attached)),
+                _ => None,
+            };
+            targets.iter().map(answer).collect()
+        };
+        for (id, context, strategy, comes) in changes {
+            let copy = table.clone();
+            let before = answers(&copy);
+            if let Some(at) = there.iter().position(|(_, other)| *other == id) {
+                let (route, id) = there.remove(at);
+                table.remove(&route, &id);
+            }
+            if comes {
+                let strategy = match strategy {
+                    0 => VersionStrategy::None,
+                    1 => VersionStrategy::Context("1".to_owned()),
+                    _ => VersionStrategy::Url("1".to_owned()),
+                };
+                let route = ApiRoute::new(format!("A{id}"), &format!("{context}/"), strategy).unwrap();
+                there.push((route.clone(), id));
+                table.insert(route, id);
+            }
+            let anew = RouteTable::new(there.clone());
+            prop_assert_eq!(answers(&table), answers(&anew));
+            prop_assert_eq!(table.len(), there.len());
+            prop_assert_eq!(table.iter().count(), there.len());
+            prop_assert_eq!(&table.lengths, &anew.lengths);
+            prop_assert_eq!(answers(&copy), before);
+            for (route, id) in &there {
+                prop_assert!(table.like(route).any(|other| other == id));
+            }
+        }
     }
 }
