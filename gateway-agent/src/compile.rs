@@ -9,38 +9,53 @@ use synapse::xml::Limits;
 
 use crate::kept::Kept;
 use crate::overrides::Overrides;
-use crate::snapshot::state::{Stamp, Text};
+use crate::snapshot::state::Stamp;
 use crate::sync_core::{Compiled, Deployment, Overridden, stored_entry};
+use crate::text::Text;
 
-/// Stored artifacts that are unpacked at a time.
-const BATCH: usize = 64;
-
-/// Compiles on the blocking pool, as many at a time as there are cores.
+/// Compiles entries as they were pulled.
 pub(crate) async fn compile_all(
     entries: Vec<LabelLogEntry>,
     overrides: &Overrides,
 ) -> Vec<Compiled> {
-    if entries.is_empty() {
-        return Vec::new();
-    }
+    let overrides = overrides.clone();
+    let one = move |entry| compile_guarded(entry, &overrides);
+    in_parts(entries, one).await
+}
+
+/// Compiles stored revisions. What is missing or damaged in `texts` is refused.
+pub(crate) async fn compile_stored(
+    all: &[(String, Stamp)],
+    texts: &Arc<BTreeMap<Digest, Text>>,
+    overrides: &Overrides,
+) -> Vec<Compiled> {
+    let (texts, overrides) = (Arc::clone(texts), overrides.clone());
+    let one = move |(api_id, stamp): (String, Stamp)| {
+        compile_one_stored(&api_id, &stamp, texts.get(&stamp.digest), &overrides)
+    };
+    in_parts(all.to_vec(), one).await
+}
+
+/// On the blocking pool, in as many parts as there are cores; in the order of `items`.
+async fn in_parts<T: Send + 'static>(
+    items: Vec<T>,
+    compile: impl Fn(T) -> Compiled + Clone + Send + 'static,
+) -> Vec<Compiled> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = entries.len().div_ceil(cores);
-    let mut entries = entries.into_iter();
+    let mut compiled = Vec::with_capacity(items.len());
+    let share = items.len().div_ceil(cores);
+    let mut items = items.into_iter();
     let mut tasks = Vec::with_capacity(cores);
     loop {
-        let part: Vec<LabelLogEntry> = entries.by_ref().take(share).collect();
+        let part: Vec<T> = items.by_ref().take(share).collect();
         if part.is_empty() {
             break;
         }
-        let overrides = overrides.clone();
+        let compile = compile.clone();
         tasks.push(tokio::task::spawn_blocking(move || {
-            let compiled = part.into_iter();
-            compiled
-                .map(|entry| compile_guarded(entry, &overrides))
-                .collect::<Vec<_>>()
+            part.into_iter().map(compile).collect::<Vec<_>>()
         }));
     }
-    let mut compiled = Vec::new();
     for task in tasks {
         match task.await {
             Ok(results) => compiled.extend(results),
@@ -50,9 +65,30 @@ pub(crate) async fn compile_all(
     compiled
 }
 
-/// Compiles; a defect of the compiler is a refusal of this artifact, not the end of the others.
+/// Compiles a stored revision, and keeps it as it is stored.
+pub(crate) fn compile_one_stored(
+    api_id: &str,
+    stamp: &Stamp,
+    text: Option<&Text>,
+    overrides: &Overrides,
+) -> Compiled {
+    let unpacked = text.and_then(|text| text.unpack().ok());
+    let entry = stored_entry(api_id, stamp, unpacked);
+    let kept = match text {
+        Some(text) => Kept::packed(&entry, text.clone()),
+        None => Kept::of(&entry),
+    };
+    guarded(entry, Arc::new(kept), overrides)
+}
+
+/// Compiles an entry as it was pulled.
 pub(crate) fn compile_guarded(entry: LabelLogEntry, overrides: &Overrides) -> Compiled {
     let kept = Arc::new(Kept::of(&entry));
+    guarded(entry, kept, overrides)
+}
+
+/// Compiles; a defect of the compiler is a refusal of this artifact, not the end of the others.
+fn guarded(entry: LabelLogEntry, kept: Arc<Kept>, overrides: &Overrides) -> Compiled {
     let compiling = AssertUnwindSafe(|| compile(entry, Arc::clone(&kept), overrides));
     std::panic::catch_unwind(compiling).unwrap_or_else(|_| {
         let api_id = &kept.entry.api_id;
@@ -62,7 +98,7 @@ pub(crate) fn compile_guarded(entry: LabelLogEntry, overrides: &Overrides) -> Co
 }
 
 fn compile(entry: LabelLogEntry, kept: Arc<Kept>, overrides: &Overrides) -> Compiled {
-    if !entry.is_genuine() {
+    if !kept.genuine {
         return Err((kept, "the artifact does not match its digest".into()));
     }
     let mut artifact = match Artifact::parse(entry.artifact.as_deref().unwrap_or_default()) {
@@ -125,34 +161,4 @@ fn overridden(
     };
     let live = Arc::new(Kept::of(&live));
     Ok(Some(Overridden { files, live }))
-}
-
-/// Compiles stored revisions. What is missing or damaged in `texts` is refused.
-pub(crate) async fn compile_stored(
-    all: &[(String, Stamp)],
-    texts: &Arc<BTreeMap<Digest, Text>>,
-    overrides: &Overrides,
-) -> Vec<Compiled> {
-    let mut compiled = Vec::with_capacity(all.len());
-    let mut all = all.iter().cloned();
-    loop {
-        let part: Vec<(String, Stamp)> = all.by_ref().take(BATCH).collect();
-        if part.is_empty() {
-            return compiled;
-        }
-        let texts = Arc::clone(texts);
-        // Unpacking and hashing takes a while: not on a thread that serves.
-        let expand = move || -> Vec<LabelLogEntry> {
-            let expanded = part.into_iter().map(|(api_id, stamp)| {
-                let text = texts.get(&stamp.digest);
-                let text = text.and_then(|text| text.expand(&stamp.digest));
-                stored_entry(&api_id, &stamp, text)
-            });
-            expanded.collect()
-        };
-        match tokio::task::spawn_blocking(expand).await {
-            Ok(entries) => compiled.extend(compile_all(entries, overrides).await),
-            Err(error) => tracing::error!(%error, "unpacking the snapshot ended early"),
-        }
-    }
 }

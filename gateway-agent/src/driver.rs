@@ -307,7 +307,7 @@ impl Driver {
             }
             Output::Record(record) => {
                 if let Some(ledger) = &mut self.ledger {
-                    ledger.applied(&record.label, record.position, record.entries, record.apis);
+                    ledger.applied(*record);
                 }
             }
             Output::Tenants(told) => {

@@ -2,37 +2,42 @@
 
 use artifact::{Artifact, LabelLogEntry};
 
-/// Fast; a small artifact becomes a third as long, a large one less.
-const LEVEL: i32 = 3;
+use crate::text::Text;
 
 /// A Publish of a label log whose artifact is compressed.
 #[derive(Clone, Debug)]
 pub struct Kept {
     /// Without its artifact.
     pub entry: LabelLogEntry,
-    /// The artifact's text as one zstd frame, and its length in bytes.
-    frame: Box<[u8]>,
-    length: usize,
+    /// The artifact's text.
+    pub text: Text,
+    /// Whether that is the one that the entry's digest names.
+    pub genuine: bool,
 }
 
 /// Why a kept artifact cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum KeptError {
     #[error("what is kept of the artifact cannot be read: {0}")]
-    Unreadable(String),
+    Unreadable(#[from] std::io::Error),
     #[error(transparent)]
     NotAnArtifact(#[from] artifact::ArtifactError),
 }
 
 impl Kept {
+    /// Compresses the artifact.
     #[must_use]
     pub fn of(entry: &LabelLogEntry) -> Self {
         let text = entry.artifact.as_deref().unwrap_or_default();
-        // It fails where there is no memory only; then there is nothing to show later.
-        let frame = zstd::bulk::compress(text.as_bytes(), LEVEL).unwrap_or_default();
+        Self::packed(entry, Text::of(text))
+    }
+
+    /// The same where the artifact has been compressed before.
+    #[must_use]
+    pub fn packed(entry: &LabelLogEntry, text: Text) -> Self {
         Self {
-            frame: frame.into_boxed_slice(),
-            length: text.len(),
+            text,
+            genuine: entry.is_genuine(),
             entry: LabelLogEntry {
                 seq: entry.seq,
                 api_id: entry.api_id.clone(),
@@ -49,23 +54,12 @@ impl Kept {
         }
     }
 
-    /// The artifact's text.
-    ///
-    /// # Errors
-    /// When it was not kept.
-    pub fn text(&self) -> Result<String, KeptError> {
-        let unreadable = |reason: String| KeptError::Unreadable(reason);
-        let bytes = zstd::bulk::decompress(&self.frame, self.length)
-            .map_err(|error| unreadable(error.to_string()))?;
-        String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))
-    }
-
     /// The artifact.
     ///
     /// # Errors
     /// When it was not kept, or what was published is none.
     pub fn artifact(&self) -> Result<Artifact, KeptError> {
-        Ok(Artifact::parse(&self.text()?)?)
+        Ok(Artifact::parse(&self.text.unpack()?)?)
     }
 
     /// The entry as it was pulled, to be compiled again.
@@ -74,7 +68,7 @@ impl Kept {
     /// When its artifact was not kept.
     pub fn whole(&self) -> Result<LabelLogEntry, KeptError> {
         Ok(LabelLogEntry {
-            artifact: Some(self.text()?),
+            artifact: Some(self.text.unpack()?),
             ..self.entry.clone()
         })
     }
@@ -88,24 +82,27 @@ mod tests {
 
     #[test]
     fn gives_back_what_was_pulled() {
-        for text in ["", "{\"name\":\"ä\"}", &"<a/>".repeat(10_000)] {
-            let entry = LabelLogEntry {
-                seq: 1,
-                api_id: "a".into(),
-                name: "A".into(),
-                version: "1".into(),
-                tenant_domain: "carbon.super".into(),
-                instruction: Instruction::Publish,
-                revision: 3,
-                digest: Digest::of(text.as_bytes()),
-                time: 4,
-                artifact: Some(text.to_owned()),
-                published_to: Vec::new(),
-            };
-            let kept = Kept::of(&entry);
-            assert!(kept.entry.artifact.is_none());
-            assert!(kept.frame.len() < 100 + text.len() / 10);
-            assert_eq!(kept.whole().unwrap(), entry);
-        }
+        let text = "{\"name\":\"A\"}";
+        let entry = LabelLogEntry {
+            seq: 1,
+            api_id: "a".into(),
+            name: "A".into(),
+            version: "1".into(),
+            tenant_domain: "carbon.super".into(),
+            instruction: Instruction::Publish,
+            revision: 3,
+            digest: Digest::of(text.as_bytes()),
+            time: 4,
+            artifact: Some(text.to_owned()),
+            published_to: Vec::new(),
+        };
+        let kept = Kept::of(&entry);
+        assert!(kept.entry.artifact.is_none() && kept.genuine);
+        assert_eq!(kept.whole().unwrap(), entry);
+        let other = LabelLogEntry {
+            artifact: Some("{}".into()),
+            ..entry
+        };
+        assert!(!Kept::of(&other).genuine);
     }
 }

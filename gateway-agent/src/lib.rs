@@ -27,6 +27,7 @@ mod sidecar;
 pub mod snapshot;
 pub mod sync_core;
 pub mod tenants;
+mod text;
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};

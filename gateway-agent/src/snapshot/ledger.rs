@@ -8,7 +8,8 @@ use artifact::{Digest, Instruction, Label, LabelLogEntry};
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use super::state::{Position, Stamp, State, StoredApi, StoredEntry, Text};
+use super::state::{Position, Stamp, State, StoredApi, StoredEntry};
+use crate::text::Text;
 
 /// Changes that wait to be written; a newer one lies over an older one, so they are bounded by what
 /// is deployed, however long the disk is away.
@@ -58,6 +59,20 @@ pub struct Outcome {
     pub reason: Option<String>,
 }
 
+/// What a batch of a label has brought.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub label: Label,
+    /// Where its log is now.
+    pub position: Position,
+    /// Entries that count; their artifacts where those are not among `texts`.
+    pub entries: Vec<LabelLogEntry>,
+    /// Artifacts that are compressed already.
+    pub texts: Vec<(Digest, Text)>,
+    /// What became of the APIs.
+    pub apis: Vec<(String, Outcome)>,
+}
+
 /// The deployer's side: it knows the names of what is wanted.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -87,17 +102,18 @@ impl Ledger {
         }
     }
 
-    /// Notes what a batch of a label has brought: where its log is now, the entries that count, and
-    /// what became of the APIs.
-    pub fn applied(
-        &mut self,
-        label: &Label,
-        position: Position,
-        entries: Vec<LabelLogEntry>,
-        apis: impl IntoIterator<Item = (String, Outcome)>,
-    ) {
+    /// Notes what a batch of a label has brought.
+    pub fn applied(&mut self, record: Record) {
+        let Record {
+            label,
+            position,
+            entries,
+            texts,
+            apis,
+        } = record;
         let moved = self.positions.insert(label.clone(), position) != Some(position);
         let mut pending = Pending::default();
+        pending.change.texts.extend(texts);
         let mut published: HashMap<String, Stamp> = HashMap::new();
         for mut entry in entries {
             if let Some(text) = entry.artifact.take() {
@@ -130,7 +146,7 @@ impl Ledger {
             pending.change.apis.insert(api_id, api);
         }
         if moved || !pending.change.labels.is_empty() || !pending.change.apis.is_empty() {
-            let stored = pending.change.labels.entry(label.clone()).or_default();
+            let stored = pending.change.labels.entry(label).or_default();
             stored.position = position;
             self.recorder.add(pending);
         }
@@ -246,8 +262,8 @@ impl Pending {
     pub(crate) fn packed(self) -> State {
         let Self { mut change, texts } = self;
         for (digest, text) in texts {
-            if let Some(text) = Text::genuine(&text, &digest) {
-                change.texts.insert(digest, text);
+            if Digest::of(text.as_bytes()) == digest {
+                change.texts.insert(digest, Text::of(&text));
             }
         }
         change

@@ -4,17 +4,13 @@
 //! an API of which nothing is left has an empty [`StoredApi`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
-use std::sync::Arc;
 
 use artifact::{Digest, Instruction, Label, LabelLogEntry, SavedTo};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Unusable;
-
-/// Bytes of an artifact that are unpacked at most.
-const MAX_TEXT: u64 = crate::lines::MAX_LINE as u64;
+use crate::text::Text;
 
 /// Bytes of a row that is no artifact, about …
 const ROW_BYTES: usize = 400;
@@ -70,10 +66,6 @@ pub struct StoredApi {
     /// Why `wanted` was refused.
     pub reason: Option<String>,
 }
-
-/// An artifact's text, compressed. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text(Arc<[u8]>);
 
 /// What a gateway has applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,27 +129,6 @@ impl StoredApi {
     }
 }
 
-impl Text {
-    /// Compresses an artifact; `None` when the bytes are not those that `digest` names.
-    #[must_use]
-    pub fn genuine(text: &str, digest: &Digest) -> Option<Self> {
-        if Digest::of(text.as_bytes()) != *digest {
-            return None;
-        }
-        let packed = zstd::bulk::compress(text.as_bytes(), 1).ok()?;
-        Some(Self(packed.into()))
-    }
-
-    /// The artifact; `None` when it is not the one that `digest` names.
-    #[must_use]
-    pub fn expand(&self, digest: &Digest) -> Option<String> {
-        let mut text = String::new();
-        let reader = zstd::stream::read::Decoder::new(&self.0[..]).ok()?;
-        reader.take(MAX_TEXT).read_to_string(&mut text).ok()?;
-        (Digest::of(text.as_bytes()) == *digest).then_some(text)
-    }
-}
-
 impl State {
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -172,7 +143,7 @@ impl State {
         let texts: usize = self
             .texts
             .values()
-            .map(|text| text.0.len() + TEXT_BYTES)
+            .map(|text| text.frame().len() + TEXT_BYTES)
             .sum();
         u64::try_from(rows + texts).unwrap_or(u64::MAX)
     }
@@ -275,12 +246,17 @@ impl State {
             push(Kind::Api, &[api_id], value);
         }
         for (digest, text) in &self.texts {
-            push(Kind::Text, &[&digest.to_string()], Some(text.0.to_vec()));
+            push(
+                Kind::Text,
+                &[&digest.to_string()],
+                Some(text.frame().to_vec()),
+            );
         }
         Ok(rows)
     }
 
-    /// Takes a row in. Artifacts are checked against their digests.
+    /// Takes a row in. Whether an artifact is the one that its digest names is looked at when it is
+    /// compiled; that the row is as it was written, the seal says.
     ///
     /// # Errors
     /// When it is none of [`State::rows`].
@@ -305,9 +281,7 @@ impl State {
             self.apis.insert(key.to_owned(), api);
         } else if *kind == Kind::Text as u8 {
             let digest = Digest::parse(key).ok()?;
-            let text = Text(value.into());
-            text.expand(&digest)?;
-            self.texts.insert(digest, text);
+            self.texts.insert(digest, Text::from_frame(value));
         } else {
             return None;
         }

@@ -10,12 +10,13 @@ use kit::config::Config;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::ledger::{Ledger, Outcome, Recorder};
+use super::ledger::{Ledger, Outcome, Record, Recorder};
 use super::open::{Base, Opened, open};
-use super::state::{Position, Stamp, State, StoredApi, StoredEntry, StoredLabel, Text};
+use super::state::{Position, Stamp, State, StoredApi, StoredEntry, StoredLabel};
 use super::store::Store;
 use super::writer::{Writer, install};
 use super::{Settings, SnapshotError, Unusable, generation};
+use crate::text::Text;
 
 fn label(name: &str) -> Label {
     Label::parse(name).unwrap()
@@ -66,7 +67,7 @@ fn state(apis: usize, revision: u64) -> State {
     }
     for api in 0..apis {
         let stamp = stamp(api, revision);
-        let text = Text::genuine(&text_of(api, revision), &stamp.digest).unwrap();
+        let text = Text::of(&text_of(api, revision));
         state.texts.insert(stamp.digest, text);
         let api_row = StoredApi {
             wanted: Some(stamp.clone()),
@@ -228,10 +229,7 @@ fn labels_that_are_not_subscribed_any_more_are_dropped() {
     let mut all = state(2, 1);
     // L2 has a newer revision of the first API, and an API of its own.
     let newer = stamp(0, 7);
-    all.texts.insert(
-        newer.digest,
-        Text::genuine(&text_of(0, 7), &newer.digest).unwrap(),
-    );
+    all.texts.insert(newer.digest, Text::of(&text_of(0, 7)));
     let two = all.labels.get_mut(&label("L2")).unwrap();
     two.position.cursor = 9000;
     two.entries.get_mut("id-0").unwrap().stamp = newer.clone();
@@ -287,8 +285,13 @@ fn note(ledger: &mut Ledger, revision: u64, serving: u64) {
             cursor: revision,
             complete: true,
         };
-        let apis = [("id-0".to_owned(), outcome.clone())];
-        ledger.applied(&label(name), position, entries.clone(), apis);
+        ledger.applied(Record {
+            label: label(name),
+            position,
+            entries: entries.clone(),
+            texts: Vec::new(),
+            apis: vec![("id-0".to_owned(), outcome.clone())],
+        });
     }
 }
 
@@ -499,7 +502,7 @@ fn ten_thousand_artifacts_of_8_kib() {
             let mut stamp = stamp(api, 1);
             stamp.digest = Digest::of(text.as_bytes());
             let started = std::time::Instant::now();
-            let packed = Text::genuine(&text, &stamp.digest).unwrap();
+            let packed = Text::of(&text);
             packing += started.elapsed();
             change.texts.insert(stamp.digest, packed);
             let known = change.labels.entry(label("L1")).or_default();

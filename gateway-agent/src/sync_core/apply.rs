@@ -9,9 +9,9 @@ use artifact::{DeploymentAction, DeploymentNotice, Label, LabelLogEntry};
 use super::deployed_set::{Deployment, Installed};
 use super::direct::Direct;
 use super::standings::Change;
-use super::{Batch, Compiling, Core, Millis, Output, Record};
+use super::{Batch, Compiling, Core, Millis, Output};
 use crate::kept::Kept;
-use crate::snapshot::ledger::Outcome;
+use crate::snapshot::ledger::{Outcome, Record};
 use crate::snapshot::state::{Position, Stamp, StoredApi};
 
 /// Characters of a refusal's reason that are reported.
@@ -208,6 +208,14 @@ impl Core {
             standing.is_some_and(|standing| standing.seq == entry.seq)
         });
         touched.extend(entries.iter().map(|entry| entry.api_id.clone()));
+        let mut texts = Vec::new();
+        for entry in &mut entries {
+            let kept = self.newest.get(&entry.api_id);
+            if let Some(kept) = kept.filter(|it| it.genuine && it.entry.digest == entry.digest) {
+                entry.artifact = None;
+                texts.push((entry.digest, kept.text.clone()));
+            }
+        }
         let apis = touched.into_iter().map(|api_id| {
             let outcome = Outcome {
                 wanted: self.standings.wanted(&api_id),
@@ -225,6 +233,7 @@ impl Core {
                 complete: self.standings.is_complete(label),
             },
             entries,
+            texts,
             apis: apis.collect(),
         };
         self.out.push_back(Output::Record(Box::new(record)));

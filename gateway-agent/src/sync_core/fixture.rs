@@ -7,6 +7,7 @@ use synapse::dispatch::{RequestHead, Selection};
 use super::*;
 use crate::compile::compile_guarded;
 use crate::overrides::Overrides;
+use crate::snapshot::ledger::Record;
 
 pub(super) fn label(name: &str) -> Label {
     Label::parse(name).unwrap()

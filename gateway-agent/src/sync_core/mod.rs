@@ -44,7 +44,7 @@ pub use repair::{Guard, Held};
 pub use restore::{Restoring, stored_entry};
 pub use standings::{Change, Standing, Standings};
 pub use tenants::{Lazy, Told};
-pub use words::{Compared, IndexEntry, Input, Millis, Output, PullError, Range, Record};
+pub use words::{Compared, IndexEntry, Input, Millis, Output, PullError, Range};
 
 /// What the core has to know beforehand.
 #[derive(Clone, Debug)]

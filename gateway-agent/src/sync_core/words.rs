@@ -10,8 +10,7 @@ use super::pulling::{Trouble, Wanted};
 use super::repair::Held;
 use super::tenants::Told;
 use crate::commands::{Asked, Redeployed};
-use crate::snapshot::ledger::Outcome;
-use crate::snapshot::state::Position;
+use crate::snapshot::ledger::Record;
 
 /// Milliseconds of a clock that never goes back, from any start.
 pub type Millis = u64;
@@ -214,14 +213,4 @@ pub enum Compared {
 pub struct Range {
     pub after: u64,
     pub limit: u64,
-}
-
-/// What a batch has changed, for the snapshot.
-#[derive(Debug)]
-pub struct Record {
-    pub label: Label,
-    pub position: Position,
-    /// The entries that count, with artifacts.
-    pub entries: Vec<LabelLogEntry>,
-    pub apis: Vec<(String, Outcome)>,
 }

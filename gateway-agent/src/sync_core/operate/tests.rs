@@ -48,7 +48,7 @@ impl Test {
     /// What the ledger makes of what was to be noted.
     fn noted(&mut self, ledger: &mut Ledger) -> State {
         for record in self.fixture.records.drain(..) {
-            ledger.applied(&record.label, record.position, record.entries, record.apis);
+            ledger.applied(record);
         }
         ledger.recorder.take().packed()
     }

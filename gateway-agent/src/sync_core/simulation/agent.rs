@@ -9,7 +9,7 @@ use super::super::fixture::settings;
 use super::super::{Compiled, Core, Lazy, Settings};
 use super::chance::Chance;
 use super::store::{Store, TENANTS, labels, tenant};
-use crate::compile::compile_guarded;
+use crate::compile::{compile_guarded, compile_one_stored};
 use crate::overrides::Overrides;
 use crate::snapshot::ledger::{Ledger, Recorder};
 use crate::snapshot::state::State;
@@ -110,12 +110,12 @@ impl Agent {
             let restoring = core.restore(&state);
             let texts = &state.texts;
             let compiled = |stamps: &[(String, crate::snapshot::state::Stamp)]| -> Vec<Compiled> {
-                let entries = stamps.iter().map(|(api_id, stamp)| {
+                let stamps = stamps.iter();
+                let compiled = stamps.map(|(api_id, stamp)| {
                     let text = texts.get(&stamp.digest);
-                    let text = text.and_then(|text| text.expand(&stamp.digest));
-                    super::super::stored_entry(api_id, stamp, text)
+                    compile_one_stored(api_id, stamp, text, &Overrides::default())
                 });
-                entries.map(compile).collect()
+                compiled.collect()
             };
             core.restore_serving(compiled(&restoring.serving), &restoring);
             core.restore_refused(compiled(&restoring.refused), &restoring);

@@ -423,7 +423,7 @@ impl World {
             Output::Report(notice) => self.agents[agent].hear(notice),
             Output::Record(record) => {
                 let ledger = &mut self.agents[agent].ledger;
-                ledger.applied(&record.label, record.position, record.entries, record.apis);
+                ledger.applied(*record);
                 self.soon(agent, 2000, Happens::Write);
             }
             Output::Compared { label, outcome } => {
