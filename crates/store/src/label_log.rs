@@ -6,7 +6,7 @@ use artifact::{Digest, Instruction, Label};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::tx::Arg;
+use crate::tx::{self, Arg};
 use crate::write::signed;
 use crate::{Store, StoreError, sql, state};
 
@@ -107,13 +107,10 @@ impl Store {
                 .iter()
                 .map(|(api_id, revision, _)| [(*api_id).into(), signed(*revision).into()])
                 .collect();
-            let work = async {
-                let mut tx = self.begin_read().await?;
-                let rows = tx.fetch_pairs(sql::ARTIFACTS_OF, &pairs).await?;
-                tx.commit().await?;
-                Ok(rows)
-            };
-            for row in self.within(work).await? {
+            // One statement needs no transaction around it.
+            let dialect = self.database.dialect();
+            let rows = tx::fetch_pairs(&self.read, dialect, sql::ARTIFACTS_OF, &pairs);
+            for row in self.within(rows).await? {
                 let revision = unsigned(row.try_get(1)?, "LS_REVISION")?;
                 found.insert((row.try_get(0)?, revision), row.try_get(2)?);
             }

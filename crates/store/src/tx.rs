@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::{Any, AssertSqlSafe, SqlSafeStr, SqlStr, Transaction};
+use sqlx::{Any, AnyPool, AssertSqlSafe, SqlSafeStr, SqlStr, Transaction};
 
 use crate::{Dialect, StoreError};
 
@@ -134,22 +134,6 @@ impl Tx {
         Ok(rows)
     }
 
-    /// Fetches by a statement that ends with a condition on a pair, for each of these pairs. They
-    /// go into one statement.
-    pub(crate) async fn fetch_pairs(
-        &mut self,
-        sql: &'static str,
-        pairs: &[[Arg<'_>; 2]],
-    ) -> Result<Vec<AnyRow>, StoreError> {
-        let Some((head, condition)) = sql.split_once("WHERE ").filter(|_| !pairs.is_empty()) else {
-            return Ok(Vec::new());
-        };
-        let conditions = vec![condition; pairs.len().next_power_of_two()].join(" OR ");
-        let text = placeholders(self.dialect, format!("{head}WHERE {conditions}").into());
-        let args: Vec<Arg<'_>> = padded(pairs).flatten().cloned().collect();
-        Ok(query(text, &args).fetch_all(&mut *self.inner).await?)
-    }
-
     /// Returns how many rows were changed.
     pub(crate) async fn execute(
         &mut self,
@@ -208,6 +192,23 @@ impl Tx {
     pub(crate) async fn rollback(self) -> Result<(), StoreError> {
         Ok(self.inner.rollback().await?)
     }
+}
+
+/// Fetches by a statement that ends with a condition on a pair, for each of these pairs. They
+/// go into one statement.
+pub(crate) async fn fetch_pairs(
+    pool: &AnyPool,
+    dialect: Dialect,
+    sql: &'static str,
+    pairs: &[[Arg<'_>; 2]],
+) -> Result<Vec<AnyRow>, StoreError> {
+    let Some((head, condition)) = sql.split_once("WHERE ").filter(|_| !pairs.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let conditions = vec![condition; pairs.len().next_power_of_two()].join(" OR ");
+    let text = placeholders(dialect, format!("{head}WHERE {conditions}").into());
+    let args: Vec<Arg<'_>> = padded(pairs).flatten().cloned().collect();
+    Ok(query(text, &args).fetch_all(pool).await?)
 }
 
 fn query<'q>(text: SqlStr, args: &[Arg<'_>]) -> Query<'q, Any, AnyArguments> {
