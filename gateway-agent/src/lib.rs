@@ -14,6 +14,7 @@ mod compile;
 pub mod data_plane;
 pub mod driver;
 mod file_system;
+mod handing;
 mod hints;
 pub mod kept;
 mod lines;

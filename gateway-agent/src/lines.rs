@@ -1,13 +1,60 @@
-//! Lines out of the chunks of a body.
+//! Lines out of the chunks of a body, as they come.
 
-use crate::pull::AskError;
+use std::pin::Pin;
+use std::time::Duration;
+
+use artifact::{LogLine, LogLineError};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use tokio::time::timeout;
+
+use crate::pull::{AskError, failed};
+
+/// Reads a line.
+pub(crate) type Parse = fn(&str) -> Result<LogLine, LogLineError>;
 
 /// Lines above this are refused: an artifact has at most 64 MiB, doubled by escapes at worst.
 pub(crate) const MAX_LINE: usize = 160 * 1024 * 1024;
 
+/// An answer that is being read.
+pub(crate) struct Reading<S> {
+    lines: Lines,
+    bytes: Pin<Box<S>>,
+    /// It is cut when it is silent for longer.
+    silence: Duration,
+}
+
+impl<S> Reading<S>
+where
+    S: Stream<Item = reqwest::Result<Bytes>>,
+{
+    pub(crate) fn new(bytes: S, silence: Duration) -> Self {
+        Self {
+            lines: Lines::default(),
+            bytes: Box::pin(bytes),
+            silence,
+        }
+    }
+
+    /// The next line; `None` at the end of the answer. Nothing is lost when it is not waited for.
+    pub(crate) async fn line(&mut self, parse: Parse) -> Result<Option<LogLine>, AskError> {
+        loop {
+            if let Some(line) = self.lines.next() {
+                return Ok(Some(parse(line?)?));
+            }
+            match timeout(self.silence, self.bytes.next()).await {
+                Ok(Some(Ok(chunk))) => self.lines.push(&chunk)?,
+                Ok(Some(Err(error))) => return Err(failed(kit::http_client::cause(&error))),
+                Ok(None) => return Ok(None),
+                Err(_) => return Err(failed("the stream is silent")),
+            }
+        }
+    }
+}
+
 /// Lines out of chunks.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
+struct Lines {
     buffer: Vec<u8>,
     /// Where the next line starts.
     start: usize,
@@ -16,7 +63,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), AskError> {
+    fn push(&mut self, chunk: &[u8]) -> Result<(), AskError> {
         self.buffer.drain(..self.start);
         self.searched -= self.start;
         self.start = 0;
@@ -27,7 +74,7 @@ impl Lines {
         Ok(())
     }
 
-    pub(crate) fn next(&mut self) -> Option<Result<&str, AskError>> {
+    fn next(&mut self) -> Option<Result<&str, AskError>> {
         let end = self.buffer[self.searched..]
             .iter()
             .position(|byte| *byte == b'\n');

@@ -4,19 +4,16 @@
 use std::time::Duration;
 
 use artifact::{Digest, Label, LabelDigest, LabelLogEntry, LogLine};
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::lines::{Lines, MAX_LINE};
+use crate::handing::{Batch, hand_on};
+use crate::lines::{MAX_LINE, Parse, Reading};
 use crate::sync_core::{IndexEntry, Input, PullError, Range, Wanted};
 
-/// Entries are handed on at the latest when there are this many of them …
-const BATCH: usize = 256;
-/// … or artifacts of this many bytes.
-const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// The most entries that an index may have: what is longer is no index.
 const MAX_INDEX: usize = 10_000_000;
 
@@ -70,11 +67,9 @@ impl AskError {
     }
 }
 
-fn failed(reason: impl ToString) -> AskError {
+pub(crate) fn failed(reason: impl ToString) -> AskError {
     AskError::Pull(PullError::Failed(reason.to_string()))
 }
-
-type Parse = fn(&str) -> Result<LogLine, artifact::LogLineError>;
 
 #[derive(Deserialize)]
 struct DigestTold {
@@ -113,32 +108,8 @@ impl Source {
             }
             .into());
         }
-        let mut lines = self.lines(answer).await?;
-        let mut batch = Batch::default();
-        let mut complete = false;
-        loop {
-            match self.line(&mut lines, parse).await {
-                Ok(Some(LogLine::Entry(entry))) => {
-                    batch.push(*entry);
-                    if batch.is_full() {
-                        question.hand_on(&mut batch, None).await?;
-                    }
-                }
-                Ok(Some(LogLine::CompleteTo(seq))) => {
-                    question.hand_on(&mut batch, Some(seq)).await?;
-                    complete = true;
-                }
-                Ok(None) if complete && !wanted.follow => return Ok(()),
-                Ok(None) => return Err(PullError::EndedByServer.into()),
-                Err(error) => {
-                    // What came before it is good, and must not be pulled again for ever.
-                    if !batch.entries.is_empty() {
-                        question.hand_on(&mut batch, None).await?;
-                    }
-                    return Err(error);
-                }
-            }
-        }
+        let reading = self.reading(answer).await?;
+        hand_on(reading, parse, &wanted, question).await
     }
 
     /// Asks for a label's digest.
@@ -181,10 +152,10 @@ impl Source {
 
     async fn try_index(&self, label: &Label) -> Result<(u64, Vec<IndexEntry>), AskError> {
         let answer = self.ask("label-log/index", label, &[]).await?;
-        let mut lines = self.lines(answer).await?;
+        let mut reading = self.reading(answer).await?;
         let mut entries = Vec::new();
         loop {
-            match self.line(&mut lines, LogLine::parse_index).await? {
+            match reading.line(LogLine::parse_index).await? {
                 Some(LogLine::Entry(entry)) => entries.push(IndexEntry {
                     seq: entry.seq,
                     api_id: entry.api_id,
@@ -237,21 +208,21 @@ impl Source {
                 }
             };
             let answer = self.ask("label-log", &question.label, &query).await?;
-            let mut lines = self.lines(answer).await?;
+            let mut reading = self.reading(answer).await?;
             loop {
-                match self.line(&mut lines, parse).await? {
+                match reading.line(parse).await? {
                     Some(LogLine::Entry(entry)) => batch.push(*entry),
                     Some(LogLine::CompleteTo(_)) => break,
                     None => return Err(PullError::EndedByServer.into()),
                 }
                 if batch.is_full() {
-                    let entries = std::mem::take(&mut batch).entries;
+                    let entries = batch.take_all();
                     question.tell(question.fetched(entries, false)).await?;
                     question.applied().await?;
                 }
             }
         }
-        Ok(question.fetched(batch.entries, true))
+        Ok(question.fetched(batch.take_all(), true))
     }
 
     fn artifacts_of(&self) -> Option<(&'static str, String)> {
@@ -283,43 +254,13 @@ impl Source {
         answer.map_err(|error| failed(kit::http_client::cause(&error)))
     }
 
-    async fn lines(
+    async fn reading(
         &self,
         answer: Response,
     ) -> Result<Reading<impl Stream<Item = reqwest::Result<bytes::Bytes>> + use<>>, AskError> {
         let answer = success(answer).await?;
-        Ok(Reading {
-            lines: Lines::default(),
-            bytes: Box::pin(answer.bytes_stream()),
-        })
+        Ok(Reading::new(answer.bytes_stream(), self.silence))
     }
-
-    /// The next line; `None` at the end of the answer.
-    async fn line<S, T>(
-        &self,
-        reading: &mut Reading<S>,
-        parse: impl Fn(&str) -> Result<T, artifact::LogLineError>,
-    ) -> Result<Option<T>, AskError>
-    where
-        S: Stream<Item = reqwest::Result<bytes::Bytes>>,
-    {
-        loop {
-            if let Some(line) = reading.lines.next() {
-                return Ok(Some(parse(line?)?));
-            }
-            match timeout(self.silence, reading.bytes.next()).await {
-                Ok(Some(Ok(chunk))) => reading.lines.push(&chunk)?,
-                Ok(Some(Err(error))) => return Err(failed(kit::http_client::cause(&error))),
-                Ok(None) => return Ok(None),
-                Err(_) => return Err(failed("the stream is silent")),
-            }
-        }
-    }
-}
-
-struct Reading<S> {
-    lines: Lines,
-    bytes: std::pin::Pin<Box<S>>,
 }
 
 async fn success(answer: Response) -> Result<Response, AskError> {
@@ -342,23 +283,13 @@ impl Question {
         self.answers.send(input).await.map_err(|_| AskError::Ended)
     }
 
-    async fn applied(&mut self) -> Result<(), AskError> {
+    pub(crate) async fn applied(&mut self) -> Result<(), AskError> {
         self.go_on.recv().await.ok_or(AskError::Ended)
     }
 
-    /// Hands a batch on and waits until it has been applied.
-    async fn hand_on(
-        &mut self,
-        batch: &mut Batch,
-        complete_to: Option<u64>,
-    ) -> Result<(), AskError> {
-        let entries = std::mem::take(batch).entries;
-        self.pulled(entries, complete_to).await
-    }
-
-    /// Hands entries on and waits until they have been applied.
-    pub(crate) async fn pulled(
-        &mut self,
+    /// Hands entries on; [`Question::applied`] tells when the next ones may follow.
+    pub(crate) async fn hand_on(
+        &self,
         entries: Vec<LabelLogEntry>,
         complete_to: Option<u64>,
     ) -> Result<(), AskError> {
@@ -368,8 +299,7 @@ impl Question {
             entries,
             complete_to,
         };
-        self.tell(pulled).await?;
-        self.applied().await
+        self.tell(pulled).await
     }
 
     pub(crate) fn fetched(&self, entries: Vec<LabelLogEntry>, last: bool) -> Input {
@@ -395,23 +325,5 @@ impl Question {
             },
         };
         let _ = self.answers.send(input).await;
-    }
-}
-
-/// Entries that have been read and not handed on yet.
-#[derive(Debug, Default)]
-struct Batch {
-    entries: Vec<LabelLogEntry>,
-    bytes: usize,
-}
-
-impl Batch {
-    fn push(&mut self, entry: LabelLogEntry) {
-        self.bytes += entry.artifact.as_ref().map_or(0, String::len);
-        self.entries.push(entry);
-    }
-
-    fn is_full(&self) -> bool {
-        self.entries.len() >= BATCH || self.bytes >= BATCH_BYTES
     }
 }

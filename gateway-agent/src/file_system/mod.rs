@@ -177,7 +177,8 @@ impl Files {
             let complete = entries.len() < BATCH;
             after = entries.last().map_or(after, |entry| entry.seq);
             let complete_to = complete.then_some(seq.max(wanted.after));
-            question.pulled(entries, complete_to).await?;
+            question.hand_on(entries, complete_to).await?;
+            question.applied().await?;
             if shrunk > seen {
                 question.tell(Input::Compare { label }).await?;
             }
