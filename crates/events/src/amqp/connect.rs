@@ -23,6 +23,10 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may take to end in good order.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Bytes of a frame at most: the client library keeps room for 64 of them on each connection, which
+/// with the 128 KiB that brokers propose is 8 MiB. Longer events travel in several frames.
+const FRAME: u32 = 8192;
+
 /// A connection with its one channel.
 pub(super) struct Link {
     connection: Connection,
@@ -98,6 +102,7 @@ async fn open(
         vhost: options.virtual_host.clone(),
         query: AMQPQueryString {
             heartbeat: Some(options.heartbeat),
+            frame_max: Some(FRAME),
             ..AMQPQueryString::default()
         },
     };

@@ -116,6 +116,7 @@ macro_rules! suite {
 
 suite! {
     events_arrive_as_they_were_sent_and_in_order,
+    an_event_of_many_frames_arrives_as_it_was_sent,
     everybody_hears_every_event,
     what_was_sent_before_is_not_heard,
     a_subscription_ends_when_it_is_dropped,
@@ -132,6 +133,19 @@ async fn events_arrive_as_they_were_sent_and_in_order(bus: &Bus) {
     }
     let counted = subscription.counters().now();
     assert_eq!((counted.events, counted.subscribed), (300, 1));
+}
+
+async fn an_event_of_many_frames_arrives_as_it_was_sent(bus: &Bus) {
+    let mut subscription = subscribed(bus).await;
+    let sent = Event {
+        name: "ä".repeat(50_000),
+        ..event(1)
+    };
+    let all = [event(0), sent, event(2)];
+    assert_eq!(bus.publish(&all).await, vec![Ok(()); 3]);
+    for event in all {
+        assert_eq!(next_event(&mut subscription).await, event);
+    }
 }
 
 async fn everybody_hears_every_event(bus: &Bus) {
