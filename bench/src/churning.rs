@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use clap::Args;
 use store::Save;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -16,21 +15,6 @@ use crate::peers::rabbitmq::RabbitMq;
 use crate::process::{Process, own_memory, own_processor_seconds};
 use crate::report::{Aim, Measured, Report, Unit};
 use crate::samples::Samples;
-
-#[derive(Debug, Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    pub options: Options,
-}
-
-impl Arguments {
-    /// All of it.
-    pub fn of(options: &Options) -> Self {
-        Self {
-            options: options.clone(),
-        }
-    }
-}
 
 /// How much is measured.
 struct Effort {
@@ -75,8 +59,8 @@ struct Watched<'a> {
 ///
 /// # Errors
 /// When a program fails while it is measured. The broker is reported where it is missing.
-pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
-    let effort = if arguments.options.quick { QUICK } else { FULL };
+pub async fn run(options: &Options) -> anyhow::Result<Report> {
+    let effort = if options.quick { QUICK } else { FULL };
     let mut report = Report::new();
     let rabbitmq = match RabbitMq::start().await {
         Ok(rabbitmq) => rabbitmq,

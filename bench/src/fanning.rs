@@ -2,8 +2,6 @@
 
 mod sides;
 
-use clap::Args;
-
 use crate::Options;
 use crate::peers::etcd::Etcd;
 use crate::peers::nats::Nats;
@@ -12,21 +10,6 @@ use crate::report::{Aim, Measured, Report, Unit};
 use crate::rounds::turns;
 use crate::samples::Samples;
 use sides::{Servers, Side, Way};
-
-#[derive(Debug, Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    pub options: Options,
-}
-
-impl Arguments {
-    /// All of it.
-    pub fn of(options: &Options) -> Self {
-        Self {
-            options: options.clone(),
-        }
-    }
-}
 
 /// How much is measured.
 struct Effort {
@@ -54,8 +37,8 @@ const MANY: usize = 1000;
 ///
 /// # Errors
 /// When a side fails while it is measured. One that is not there is reported as missing.
-pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
-    let effort = if arguments.options.quick { QUICK } else { FULL };
+pub async fn run(options: &Options) -> anyhow::Result<Report> {
+    let effort = if options.quick { QUICK } else { FULL };
     let mut report = Report::new();
     let rabbitmq = match RabbitMq::start().await {
         Ok(rabbitmq) => rabbitmq,

@@ -55,15 +55,15 @@ enum Scenario {
     /// Requests through a gateway, beside nginx, Envoy and the back end itself.
     Dataplane(dataplane::Arguments),
     /// From the commit of a change to the first answer by it, beside Envoy, etcd and NATS.
-    Propagation(propagating::Arguments),
+    Propagation(Options),
     /// Finding out that nothing has changed, beside rsync.
-    Reconcile(reconciling::Arguments),
+    Reconcile(Options),
     /// A gateway until it serves everything, from zero and from its snapshot, beside rsync and etcd.
-    Startup(starting::Arguments),
+    Startup(Options),
     /// One change until the last of many gateways has deployed it, beside NATS and etcd.
-    FanOut(fanning::Arguments),
+    FanOut(Options),
     /// A hundred changes a second: lag, processor time and memory, and whether they grow.
-    Churn(churning::Arguments),
+    Churn(Options),
     /// All of them, one after the other.
     All(Options),
 }
@@ -141,12 +141,12 @@ impl Scenario {
             Self::Store(store) => &store.options,
             Self::Storm(storm) => &storm.options,
             Self::Dataplane(dataplane) => &dataplane.options,
-            Self::Propagation(propagation) => &propagation.options,
-            Self::Reconcile(reconcile) => &reconcile.options,
-            Self::Startup(startup) => &startup.options,
-            Self::FanOut(fan_out) => &fan_out.options,
-            Self::Churn(churn) => &churn.options,
-            Self::All(options) => options,
+            Self::Propagation(options)
+            | Self::Reconcile(options)
+            | Self::Startup(options)
+            | Self::FanOut(options)
+            | Self::Churn(options)
+            | Self::All(options) => options,
         }
     }
 
@@ -171,11 +171,11 @@ impl Scenario {
         };
         vec![
             Self::Dataplane(dataplane::Arguments::of(&options)),
-            Self::Propagation(propagating::Arguments::of(&options)),
-            Self::Reconcile(reconciling::Arguments::of(&options)),
-            Self::Startup(starting::Arguments::of(&options)),
-            Self::FanOut(fanning::Arguments::of(&options)),
-            Self::Churn(churning::Arguments::of(&options)),
+            Self::Propagation(options.clone()),
+            Self::Reconcile(options.clone()),
+            Self::Startup(options.clone()),
+            Self::FanOut(options.clone()),
+            Self::Churn(options.clone()),
             Self::Storm(storming::Arguments::of(&options)),
             Self::Store(storing::Arguments::of(&options)),
         ]
@@ -186,11 +186,11 @@ impl Scenario {
             Self::Store(store) => Box::pin(storing::run(&store)).await,
             Self::Storm(storm) => Box::pin(storming::run(&storm)).await,
             Self::Dataplane(dataplane) => Box::pin(dataplane::run(&dataplane)).await,
-            Self::Propagation(propagation) => Box::pin(propagating::run(&propagation)).await,
-            Self::Reconcile(reconcile) => Box::pin(reconciling::run(&reconcile)).await,
-            Self::Startup(startup) => Box::pin(starting::run(&startup)).await,
-            Self::FanOut(fan_out) => Box::pin(fanning::run(&fan_out)).await,
-            Self::Churn(churn) => Box::pin(churning::run(&churn)).await,
+            Self::Propagation(options) => Box::pin(propagating::run(&options)).await,
+            Self::Reconcile(options) => Box::pin(reconciling::run(&options)).await,
+            Self::Startup(options) => Box::pin(starting::run(&options)).await,
+            Self::FanOut(options) => Box::pin(fanning::run(&options)).await,
+            Self::Churn(options) => Box::pin(churning::run(&options)).await,
             Self::All(_) => anyhow::bail!("each scenario is run by itself"),
         }
     }

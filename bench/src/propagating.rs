@@ -3,8 +3,8 @@
 mod sides;
 mod subscriber;
 
-use clap::Args;
 use std::time::Instant;
+
 use tokio::task::spawn_blocking;
 
 use crate::Options;
@@ -14,21 +14,6 @@ use crate::report::{Aim, Measured, Report, Unit};
 use crate::rounds::turns;
 use crate::samples::Samples;
 use sides::{Change, Site, Way};
-
-#[derive(Debug, Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    pub options: Options,
-}
-
-impl Arguments {
-    /// All of it.
-    pub fn of(options: &Options) -> Self {
-        Self {
-            options: options.clone(),
-        }
-    }
-}
 
 /// How much is measured.
 struct Effort {
@@ -64,8 +49,8 @@ struct Side {
 ///
 /// # Errors
 /// When a side fails while it is measured. One that is not there is reported as missing.
-pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
-    let effort = if arguments.options.quick { QUICK } else { FULL };
+pub async fn run(options: &Options) -> anyhow::Result<Report> {
+    let effort = if options.quick { QUICK } else { FULL };
     let mut report = Report::new();
     let Some((site, ways)) = Site::start(effort.sizes, &mut report).await? else {
         return Ok(report);

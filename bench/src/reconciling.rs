@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use artifact::{Artifact, Digest, LabelDigest};
-use clap::Args;
 use kit::credentials::Credentials;
 use kit::http_client::Trust;
 use serde::Deserialize;
@@ -20,21 +19,6 @@ use crate::peers::rsync;
 use crate::report::{Aim, Measured, Report, Unit};
 use crate::rounds::turns;
 use crate::samples::Samples;
-
-#[derive(Debug, Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    pub options: Options,
-}
-
-impl Arguments {
-    /// All of it.
-    pub fn of(options: &Options) -> Self {
-        Self {
-            options: options.clone(),
-        }
-    }
-}
 
 const APIS: usize = 10_000;
 const LABEL: &str = "All";
@@ -52,8 +36,8 @@ struct Told {
 ///
 /// # Errors
 /// When a side fails while it is measured. One that is not there is reported as missing.
-pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
-    let rounds = if arguments.options.quick { 3 } else { 15 };
+pub async fn run(options: &Options) -> anyhow::Result<Report> {
+    let rounds = if options.quick { 3 } else { 15 };
     let mut report = Report::new();
     let apis: Vec<Plain> = (0..APIS)
         .map(|number| Plain {

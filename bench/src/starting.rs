@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use artifact::{Artifact, LogLine};
-use clap::Args;
 use store::Save;
 use synapse::xml::Limits;
 use tempfile::TempDir;
@@ -24,21 +23,6 @@ use crate::probe;
 use crate::report::{Aim, Measured, Report, Unit};
 use crate::rounds::turns;
 use crate::samples::Samples;
-
-#[derive(Debug, Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    pub options: Options,
-}
-
-impl Arguments {
-    /// All of it.
-    pub fn of(options: &Options) -> Self {
-        Self {
-            options: options.clone(),
-        }
-    }
-}
 
 /// How much is measured.
 struct Effort {
@@ -104,8 +88,8 @@ struct Start {
 ///
 /// # Errors
 /// When a side fails while it is measured. One that is not there is reported as missing.
-pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
-    let effort = if arguments.options.quick { QUICK } else { FULL };
+pub async fn run(options: &Options) -> anyhow::Result<Report> {
+    let effort = if options.quick { QUICK } else { FULL };
     let mut report = Report::new();
     let ground = Ground::new().await?;
     let Some(site) = Site::new(&ground, effort.apis, &mut report).await? else {
