@@ -14,6 +14,7 @@ use anyhow::{Context, ensure};
 use store::{Database, Save, SaveMode, Store, StoreOptions};
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
 use crate::data::DC;
 
@@ -110,14 +111,22 @@ impl Ground {
     }
 }
 
-/// Builds the programs of this workspace, as this one is built; returns where they are.
+/// Builds the programs of this workspace, once, as this one is built; returns where they are.
 async fn built() -> anyhow::Result<PathBuf> {
+    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+    BUILT.get_or_try_init(build).await.cloned()
+}
+
+async fn build() -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build
-        .args(["build", "--quiet"])
-        .args(["--package", "traffic-manager", "--package", "gateway-agent"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    build.args(["build", "--quiet"]);
+    // Together with this program: of other packages alone Cargo would build the libraries again, with
+    // only the features that those need.
+    for package in ["bench", "traffic-manager", "gateway-agent"] {
+        build.args(["--package", package]);
+    }
+    build.current_dir(env!("CARGO_MANIFEST_DIR"));
     if !cfg!(debug_assertions) {
         build.arg("--release");
     }
