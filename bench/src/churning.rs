@@ -32,7 +32,7 @@ const FULL: Effort = Effort {
 };
 const QUICK: Effort = Effort {
     apis: 1000,
-    parts: 5,
+    parts: 3,
     seconds: 2,
 };
 /// Changes a second.

@@ -4,12 +4,15 @@ mod engine;
 mod memory;
 mod proxying;
 pub mod routes;
+mod site;
 
 use clap::{Args, ValueEnum};
 
 use crate::Options;
+use crate::ours::Ground;
 use crate::ours::apis::Plain;
 use crate::report::Report;
+use site::Site;
 
 #[derive(Debug, Default, Args)]
 pub struct Arguments {
@@ -67,11 +70,18 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     if asked(Part::Compile) {
         engine::compile(if quick { 2 } else { 7 }, &mut report)?;
     }
-    if asked(Part::Memory) {
-        memory::measure(&mut report).await?;
-    }
-    if asked(Part::Proxy) {
-        proxying::measure(quick, &mut report).await?;
+    if asked(Part::Memory) || asked(Part::Proxy) {
+        let ground = Ground::new().await?;
+        let Some(site) = Site::start(&ground, &mut report).await? else {
+            return Ok(report);
+        };
+        if asked(Part::Memory) {
+            memory::measure(&site, &mut report).await?;
+        }
+        if asked(Part::Proxy) {
+            proxying::measure(&site, quick, &mut report).await?;
+        }
+        site.stop().await;
     }
     Ok(report)
 }

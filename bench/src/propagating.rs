@@ -32,7 +32,7 @@ const FULL: Effort = Effort {
 const QUICK: Effort = Effort {
     rounds: 2,
     changes: 10,
-    sizes: &[10, 10_000],
+    sizes: &[10, 1000],
 };
 
 /// One way at one size.

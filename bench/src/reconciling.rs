@@ -99,6 +99,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         ),
     };
     report.measured.extend([time, bytes]);
+    // With its connection, for whose end the traffic manager would wait.
+    drop(gateway);
     manager.process.stop().await;
     Ok(report)
 }

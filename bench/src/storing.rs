@@ -70,9 +70,9 @@ const FULL: Effort = Effort {
 };
 const QUICK: Effort = Effort {
     singles: 5,
-    bulks: 3,
+    bulks: 2,
     publishers: 2,
-    relays: 5,
+    relays: 2,
 };
 
 /// Measures.

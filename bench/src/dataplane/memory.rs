@@ -1,12 +1,8 @@
 //! What an API costs a gateway in memory: two gateways, with few and with many APIs, each of which
 //! has answered a request.
 
-use super::proxying::{LABELS, THREADS, answers, publish};
-use super::{FEW, MANY, MIB, plain, routes};
-use crate::ours::Ground;
-use crate::ours::apis::Plain;
-use crate::ours::gateway::{Gateway, Settings};
-use crate::peers::nginx::Nginx;
+use super::site::{LABELS, Site, answers};
+use super::{FEW, MANY, MIB};
 use crate::report::{Aim, Measured, Report, Unit};
 use crate::samples::Samples;
 
@@ -14,34 +10,16 @@ use crate::samples::Samples;
 ///
 /// # Errors
 /// When a program fails while it is measured.
-pub async fn measure(report: &mut Report) -> anyhow::Result<()> {
-    let back_end = match Nginx::start(1, |_, port| Ok(routes::back_end(port))).await {
-        Ok(back_end) => back_end,
-        Err(error) => {
-            report.missing("nginx as the back end", &error);
-            return Ok(());
-        }
-    };
-    let all: Vec<Plain> = (0..MANY)
-        .map(|number| plain(number, back_end.port))
-        .collect();
+pub async fn measure(site: &Site<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let all = &site.all;
     let mut own = 0;
-    for api in &all {
+    for api in all {
         own += api.artifact().to_text()?.len();
     }
     let own = own as f64 / all.len() as f64;
-    let ground = Ground::new().await?;
-    let manager = publish(&ground, &all).await?;
     let mut memory = Vec::with_capacity(LABELS.len());
     for (apis, label) in LABELS {
-        let settings = Settings {
-            id: label,
-            label,
-            threads: Some(THREADS),
-            hears: false,
-            snapshot: true,
-        };
-        let gateway = Gateway::start(&ground, manager.port, settings).await?;
+        let gateway = site.gateway("memory", label).await?;
         answers(gateway.port, &all[..apis]).await?;
         let bytes = gateway.process.memory()?;
         gateway.process.stop().await;
@@ -52,8 +30,6 @@ pub async fn measure(report: &mut Report) -> anyhow::Result<()> {
             .push(Measured::alone(what, "Lockstep", Unit::Mebibytes, &samples));
         memory.push(bytes);
     }
-    manager.process.stop().await;
-    back_end.process.stop().await;
     if let [few, many] = memory[..] {
         let each = (many - few) / (MANY - FEW) as f64;
         let samples = one((each - own) / 1024.0);

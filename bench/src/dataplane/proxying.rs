@@ -6,22 +6,17 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::routes::{self, Search};
-use super::{FEW, MANY, MIB, paths, plain};
-use crate::ours::Ground;
-use crate::ours::apis::{Plain, saves};
-use crate::ours::gateway::{Gateway, Settings};
-use crate::ours::manager::Manager;
+use super::site::{LABELS, Site, THREADS, answers};
+use super::{FEW, MANY, MIB, paths};
+use crate::ours::apis::Plain;
 use crate::peers::envoy::Envoy;
 use crate::peers::nginx::Nginx;
 use crate::peers::wrk::{Load, Wrk};
-use crate::process::{PATIENCE, Process};
+use crate::process::Process;
 use crate::report::{Aim, Measured, Report, Unit};
 use crate::rounds::turns;
 use crate::samples::Samples;
 
-pub(super) const LABELS: [(usize, &str); 2] = [(FEW, "Few"), (MANY, "Many")];
-/// Threads for requests, of each side.
-pub(super) const THREADS: usize = 1;
 const CONNECTIONS: usize = 32;
 
 /// Someone who answers the requests.
@@ -53,25 +48,16 @@ struct Figures {
 ///
 /// # Errors
 /// When a side fails while it is measured.
-pub async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<()> {
-    let (rounds, seconds) = if quick { (3, 2) } else { (7, 10) };
+pub async fn measure(site: &Site<'_>, quick: bool, report: &mut Report) -> anyhow::Result<()> {
+    let (rounds, seconds) = if quick { (2, 1) } else { (7, 10) };
     let load = Load {
         connections: CONNECTIONS,
         time: Duration::from_secs(seconds),
     };
-    let back_end = match Nginx::start(1, |_, port| Ok(routes::back_end(port))).await {
-        Ok(back_end) => back_end,
-        Err(error) => {
-            report.missing("nginx as the back end", &error);
-            return Ok(());
-        }
-    };
-    let all: Vec<Plain> = (0..MANY)
-        .map(|number| plain(number, back_end.port))
-        .collect();
+    let (all, back_end) = (&site.all, site.back_end.port);
     let scripts = [
         Wrk::new(&paths(&all[..FEW])).await,
-        Wrk::new(&paths(&all)).await,
+        Wrk::new(&paths(all)).await,
     ];
     let [few, many] = match scripts {
         [Ok(few), Ok(many)] => [few, many],
@@ -80,19 +66,10 @@ pub async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    let ground = Ground::new().await?;
-    let manager = publish(&ground, &all).await?;
-    let mut sides = vec![Side::new("direct", FEW, back_end.port, None)];
-    peers(&mut sides, &all, back_end.port, report).await;
+    let mut sides = vec![Side::new("direct", FEW, back_end, None)];
+    peers(&mut sides, all, back_end, report).await;
     for (apis, label) in LABELS {
-        let settings = Settings {
-            id: label,
-            label,
-            threads: Some(THREADS),
-            hears: false,
-            snapshot: true,
-        };
-        let gateway = Gateway::start(&ground, manager.port, settings).await?;
+        let gateway = site.gateway("proxy", label).await?;
         let name = format!("Lockstep, {apis} APIs");
         sides.push(Side::new(&name, apis, gateway.port, Some(gateway.process)));
     }
@@ -115,19 +92,7 @@ pub async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<()> {
             process.stop().await;
         }
     }
-    manager.process.stop().await;
-    back_end.process.stop().await;
     Ok(())
-}
-
-/// Saves all APIs, the first few under a label of their own too, and starts the traffic manager.
-pub(super) async fn publish<'a>(ground: &'a Ground, all: &[Plain]) -> anyhow::Result<Manager<'a>> {
-    let (few, rest) = all.split_at(FEW);
-    let [(_, label_of_few), (_, label)] = LABELS;
-    let mut all = saves(few, &[label_of_few, label])?;
-    all.extend(saves(rest, &[label])?);
-    ground.save(&all).await?;
-    Manager::start(ground).await
 }
 
 /// Starts nginx and Envoy.
@@ -191,29 +156,6 @@ impl Side {
         }
         Ok(())
     }
-}
-
-/// Waits until each of these APIs is answered by the back end.
-pub(super) async fn answers(port: u16, apis: &[Plain]) -> anyhow::Result<()> {
-    let client = reqwest::Client::builder().no_proxy().build()?;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    for api in apis {
-        let url = format!("http://127.0.0.1:{port}{}/menu", api.prefix());
-        loop {
-            let said = match client.get(&url).send().await {
-                Ok(answer) if answer.status().is_success() => {
-                    let body = answer.bytes().await?;
-                    anyhow::ensure!(body.len() == super::ANSWER, "{url}: {} bytes", body.len());
-                    break;
-                }
-                Ok(answer) => answer.status().to_string(),
-                Err(error) => error.to_string(),
-            };
-            anyhow::ensure!(tokio::time::Instant::now() < deadline, "{url}: {said}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-    Ok(())
 }
 
 /// One kind of figure.
