@@ -30,6 +30,10 @@ use clap::{Args, Parser, Subcommand};
 
 use report::Report;
 
+/// That of `gateway-agent`: some gateways run in this program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(name = "bench", about, version)]
 struct Arguments {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use artifact::{Artifact, Digest, LabelLogEntry, Severity};
 use synapse::xml::Limits;
@@ -41,7 +41,7 @@ async fn in_parts<T: Send + 'static>(
     items: Vec<T>,
     compile: impl Fn(T) -> Compiled + Clone + Send + 'static,
 ) -> Vec<Compiled> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = cores();
     let mut compiled = Vec::with_capacity(items.len());
     let share = items.len().div_ceil(cores);
     let mut items = items.into_iter();
@@ -63,6 +63,12 @@ async fn in_parts<T: Send + 'static>(
         }
     }
     compiled
+}
+
+/// Finding it out reads files of the kernel.
+fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// Compiles a stored revision, and keeps it as it is stored.

@@ -127,12 +127,16 @@ async fn build() -> anyhow::Result<PathBuf> {
         build.args(["--package", package]);
     }
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
+    let mut here = std::env::current_exe()?;
+    here.pop();
+    // Cargo names the directory by the profile, but for this one.
+    match here.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => {}
+        Some(profile) => {
+            build.args(["--profile", profile]);
+        }
     }
     let status = build.status().await.context("cargo")?;
     ensure!(status.success(), "the programs do not build");
-    let mut here = std::env::current_exe()?;
-    here.pop();
     Ok(here)
 }

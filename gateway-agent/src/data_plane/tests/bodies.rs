@@ -217,6 +217,22 @@ async fn a_small_body_that_becomes_a_large_one_is_refused() {
     assert_eq!(text_of(&noted), "");
 }
 
+#[tokio::test]
+async fn coded_bytes_that_decode_to_nothing_are_bounded() {
+    let (address, noted) = noting(b"").await;
+    let mut gateway = Serving::start().await;
+    gateway.deploy(&mediating(LOOKS, "", address), 1);
+    let nothing = gzip(b"");
+    let body = nothing.repeat(17 * 1024 * 1024 / nothing.len());
+    let (status, _, answer) = post(&gateway, "gzip", body).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(
+        status == 500 && answer.contains("16777216 bytes"),
+        "{status} {answer}"
+    );
+    assert_eq!(text_of(&noted), "");
+}
+
 /// A back end that answers in gzip, and counts.
 async fn compressing(
     json: &'static [u8],

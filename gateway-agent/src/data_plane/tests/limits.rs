@@ -11,6 +11,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
+use synapse::endpoint::State;
+
 use super::raw::{Raw, eventually, in_time, noting, text_of};
 use super::{Serving, Settings, artifact, echo};
 use crate::data_plane::AccessLog;
@@ -124,6 +126,29 @@ async fn a_client_that_stops_sending_its_body_is_told_so() {
     let answer = client.rest().await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(text_of(&noted).ends_with("hel"));
+}
+
+#[tokio::test]
+async fn only_a_back_end_that_has_the_whole_request_is_late() {
+    let settings = Settings {
+        back_end_timeout: SHORT,
+        ..Settings::default()
+    };
+    let (silent, noted) = noting(b"").await;
+    let mut gateway = Serving::with(settings).await;
+    gateway.deploy(
+        &artifact(&format!("<http uri-template='http://{silent}'/>")),
+        1,
+    );
+    for (body, is_ready) in [("hel", true), ("hello", false)] {
+        let mut client = Raw::connect(gateway.addresses.http).await;
+        let head = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nConnection: close\r\n\r\n";
+        client.send(format!("{head}{body}")).await;
+        client.head().await;
+        assert!(text_of(&noted).ends_with(body));
+        let states = gateway.states();
+        assert_eq!(states[0].1 == State::Active, is_ready, "{body}: {states:?}");
+    }
 }
 
 /// A back end that never stops, and ends when nobody listens any more.
