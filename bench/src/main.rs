@@ -81,7 +81,7 @@ struct Options {
     /// Write charts into this directory, as SVG.
     #[arg(long, value_name = "DIR")]
     plot: Option<PathBuf>,
-    /// Fewer rounds: within a minute, and less exact.
+    /// Less of everything: a minute at most, less exact, and without the sizes that aims are for.
     #[arg(long)]
     quick: bool,
 }

@@ -37,7 +37,7 @@ impl Kept {
     pub fn packed(entry: &LabelLogEntry, text: Text) -> Self {
         Self {
             text,
-            genuine: entry.is_genuine(),
+            genuine: entry.artifact.is_some() && entry.is_genuine(),
             entry: LabelLogEntry {
                 seq: entry.seq,
                 api_id: entry.api_id.clone(),
@@ -104,5 +104,10 @@ mod tests {
             ..entry
         };
         assert!(!Kept::of(&other).genuine);
+        let none = LabelLogEntry {
+            artifact: None,
+            ..other
+        };
+        assert!(!Kept::packed(&none, Text::of(text)).genuine);
     }
 }

@@ -1,4 +1,4 @@
-//! The deployed set: which plans answer requests. Pure: a change makes a new set.
+//! The deployed set: which plans answer requests. Pure: the table that answers is a copy of its own.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -170,8 +170,11 @@ impl DeployedSet {
     /// Which candidates cannot come in together with the others, by API id, with the reason.
     fn refusals(&self, candidates: &[Arc<Deployment>]) -> HashMap<String, String> {
         let mut refused = HashMap::new();
-        // One that goes on with what it has may be in the way of those that were let in before it.
-        while self.refuse(candidates, &mut refused) {}
+        // One that goes on with what it has may be in the way of those that were let in before it; and
+        // those may have been in the way of newcomers.
+        while self.refuse(candidates, &mut refused) {
+            refused.retain(|api_id, _| self.deployed.contains_key(api_id));
+        }
         refused
     }
 
@@ -281,13 +284,27 @@ mod tests {
     use super::*;
 
     fn deployment(id: &str, context: &str, revision: u64) -> Arc<Deployment> {
+        with_default(id, context, None, revision)
+    }
+
+    /// With a version-less API besides.
+    fn with_default(
+        id: &str,
+        context: &str,
+        default: Option<&str>,
+        revision: u64,
+    ) -> Arc<Deployment> {
+        let api = |context: &str| {
+            format!(
+                "<api name='{id}' context='{context}'><resource><inSequence><respond/></inSequence></resource></api>"
+            )
+        };
         let artifact = Artifact {
             name: id.into(),
             version: "1".into(),
             api_id: id.into(),
-            api_definition: Some(format!(
-                "<api name='{id}' context='{context}'><resource><inSequence><respond/></inSequence></resource></api>"
-            )),
+            api_definition: Some(api(context)),
+            default_api_definition: default.map(api),
             ..Artifact::default()
         };
         let plan = synapse::compile(&artifact, &synapse::xml::Limits::default())
@@ -387,6 +404,23 @@ mod tests {
     }
 
     #[test]
+    fn a_newcomer_comes_in_where_the_one_in_its_way_does_not() {
+        let mut set = DeployedSet::default();
+        let before = [deployment("b", "/q", 1), deployment("d", "/r", 1)];
+        set.install(&[], before.to_vec());
+        // b wants d's context and stays in a's way, so that a is not in c's.
+        let coming = [
+            with_default("a", "/p", Some("/q"), 1),
+            deployment("b", "/r", 2),
+            deployment("c", "/p", 1),
+        ];
+        let installed = set.install(&[], coming.to_vec());
+        assert_eq!(installed.refused.len(), 2);
+        assert_eq!(who(&set, "/p").as_deref(), Some("c"));
+        assert_eq!(who(&set, "/q").as_deref(), Some("b"));
+    }
+
+    #[test]
     fn an_api_is_updated_while_a_newcomer_waits_for_its_context() {
         let mut set = DeployedSet::default();
         set.install(&[], vec![deployment("b", "/x", 1)]);
@@ -404,16 +438,21 @@ mod tests {
         #[test]
         fn claims_have_the_holders_that_deployments_say(
             changes in prop::collection::vec(
-                (prop::collection::vec(0..6_usize, 0..2), prop::collection::vec((0..6_usize, 0..5_usize), 0..4)),
+                (
+                    prop::collection::vec(0..6_usize, 0..2),
+                    prop::collection::vec((0..6_usize, 0..5_usize, prop::option::of(0..5_usize)), 0..4),
+                ),
                 1..12,
             ),
         ) {
             let mut set = DeployedSet::default();
             for (revision, (removed, newcomers)) in (1..).zip(changes) {
                 let removed: Vec<String> = removed.iter().map(|id| format!("a{id}")).collect();
-                let newcomers = newcomers
-                    .iter()
-                    .map(|(id, context)| deployment(&format!("a{id}"), &format!("/c{context}"), revision));
+                let newcomers = newcomers.iter().filter(|(_, context, default)| *default != Some(*context));
+                let newcomers = newcomers.map(|(id, context, default)| {
+                    let default = default.map(|default| format!("/c{default}"));
+                    with_default(&format!("a{id}"), &format!("/c{context}"), default.as_deref(), revision)
+                });
                 let installed = set.install(&removed, newcomers.collect());
                 let claims = set.iter().flat_map(|deployment| {
                     let claims = deployment.plan.claims().into_iter();

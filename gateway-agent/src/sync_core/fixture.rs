@@ -5,9 +5,10 @@ use kit::backoff::Backoff;
 use synapse::dispatch::{RequestHead, Selection};
 
 use super::*;
-use crate::compile::compile_guarded;
+use crate::compile::{compile_guarded, compile_one_stored};
 use crate::overrides::Overrides;
 use crate::snapshot::ledger::Record;
+use crate::snapshot::state::{Stamp, State};
 
 pub(super) fn label(name: &str) -> Label {
     Label::parse(name).unwrap()
@@ -86,8 +87,12 @@ impl Fixture {
     }
 
     pub fn with(settings: Settings) -> Self {
+        Self::begin(Core::new(settings))
+    }
+
+    fn begin(core: Core) -> Self {
         let mut fixture = Self {
-            core: Core::new(settings),
+            core,
             now: 0,
             notices: Vec::new(),
             records: Vec::new(),
@@ -97,6 +102,22 @@ impl Fixture {
         fixture.core.start(0);
         fixture.perform();
         fixture
+    }
+
+    /// One that begins with a stored state.
+    pub fn restored(settings: Settings, state: &State) -> Self {
+        let mut core = Core::new(settings);
+        let restoring = core.restore(state);
+        let compiled = |stamps: &[(String, Stamp)]| {
+            let compiled = stamps.iter().map(|(api_id, stamp)| {
+                let text = state.texts.get(&stamp.digest);
+                compile_one_stored(api_id, stamp, text, &Overrides::default())
+            });
+            compiled.collect()
+        };
+        core.restore_serving(compiled(&restoring.serving), &restoring);
+        core.restore_refused(compiled(&restoring.refused), &restoring);
+        Self::begin(core)
     }
 
     /// With these APIs.

@@ -1,6 +1,7 @@
 //! Beginning with a stored state, before anything has been pulled.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use artifact::{DeploymentAction, DeploymentNotice, Instruction, Label, LabelLogEntry};
 
@@ -88,7 +89,7 @@ impl Core {
 
     /// Brings back what served.
     pub fn restore_serving(&mut self, compiled: Vec<Compiled>, restoring: &Restoring) {
-        self.install(compiled, Vec::new());
+        self.bring(compiled);
         for (api_id, stamp, reason) in &restoring.lost {
             let notice = entry_notice(
                 &self.settings.gateway_id,
@@ -102,7 +103,7 @@ impl Core {
     /// for the traffic manager has forgotten what this gateway said before it ended.
     pub fn restore_refused(&mut self, compiled: Vec<Compiled>, restoring: &Restoring) {
         if !compiled.is_empty() {
-            self.install(compiled, Vec::new());
+            self.bring(compiled);
         }
         for (api_id, stamp) in &restoring.removed {
             let removed = stored_entry(api_id, stamp, None);
@@ -113,6 +114,19 @@ impl Core {
         }
         self.only_new(&restoring.stored);
         self.tell_progress();
+    }
+
+    /// What is stored of an artifact may be another text than its digest names: that is refused, and
+    /// fetched again.
+    fn bring(&mut self, compiled: Vec<Compiled>) {
+        let refused = compiled.iter().filter_map(|it| it.as_ref().err());
+        let wrong = refused.filter(|(kept, _)| !kept.genuine);
+        let wrong: Vec<_> = wrong.map(|(kept, _)| Arc::clone(kept)).collect();
+        self.install(compiled, Vec::new());
+        for kept in wrong {
+            let (api_id, tenant) = (&kept.entry.api_id, &kept.entry.tenant_domain);
+            self.tenants.lack(api_id, tenant);
+        }
     }
 
     /// The newest Remove of each API that is not wanted.
@@ -150,3 +164,6 @@ pub fn stored_entry(api_id: &str, stamp: &Stamp, artifact: Option<String>) -> La
         published_to: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

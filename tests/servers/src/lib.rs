@@ -2,7 +2,7 @@
 //! `tests/images/build` makes.
 //!
 //! A server that tests share is started by the first of them and left running for the others,
-//! those of other test programs included; `./test` ends it. Each test takes a database or a topic
+//! those of other test programs included; `./test` or `.ci/run` ends it. Each test takes a database or a topic
 //! of its own there. A test that pauses or kills a server starts one for itself.
 
 // Part of tests: what fails here fails the test.

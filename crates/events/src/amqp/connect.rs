@@ -23,10 +23,6 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may take to end in good order.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Bytes of a frame at most: the client library keeps room for 64 of them on each connection, which
-/// with the 128 KiB that brokers propose is 8 MiB. Longer events travel in several frames.
-const FRAME: u32 = 8192;
-
 /// A connection with its one channel.
 pub(super) struct Link {
     connection: Connection,
@@ -54,6 +50,18 @@ pub(super) enum Purpose {
     Publish,
     /// With at most this many messages under way.
     Consume(u16),
+}
+
+impl Purpose {
+    /// Bytes of a frame at most: the client library keeps room for 64 of them on each connection, which
+    /// with the 128 KiB that brokers propose is 8 MiB. Longer events travel in several frames. The
+    /// properties of a message cannot, and those of strangers have to come through.
+    fn frame(self) -> u32 {
+        match self {
+            Self::Publish => 8192,
+            Self::Consume(_) => 32768,
+        }
+    }
 }
 
 /// Connects to the first of `endpoints` that answers.
@@ -102,7 +110,7 @@ async fn open(
         vhost: options.virtual_host.clone(),
         query: AMQPQueryString {
             heartbeat: Some(options.heartbeat),
-            frame_max: Some(FRAME),
+            frame_max: Some(purpose.frame()),
             ..AMQPQueryString::default()
         },
     };

@@ -37,6 +37,33 @@ async fn publish_plainly(channel: &Channel, topic: &str, content_type: Option<&s
 }
 
 #[tokio::test]
+async fn a_strangers_large_properties_are_no_harm() {
+    let Some(server) = broker().await else { return };
+    let topic = topic();
+    let bus = Bus::Amqp(AmqpBus::new(options(&[server], &topic)));
+    let mut subscription = subscribed(&bus).await;
+    let (_connection, channel) = channel(server).await;
+    let mut headers = FieldTable::default();
+    let large = AMQPValue::LongString("x".repeat(30_000).into());
+    headers.insert("large".into(), large);
+    let properties = BasicProperties::default().with_headers(headers);
+    let flags = BasicPublishOptions::default();
+    channel
+        .basic_publish(
+            "amq.topic".into(),
+            topic.as_str().into(),
+            flags,
+            b"{}",
+            properties,
+        )
+        .await
+        .unwrap();
+    assert_eq!(bus.publish(&[event(1)]).await, [Ok(())]);
+    assert_eq!(next_event(&mut subscription).await, event(1));
+    assert_eq!(subscription.counters().now().subscribed, 1);
+}
+
+#[tokio::test]
 async fn an_event_that_nobody_listens_for_is_returned() {
     let Some(server) = broker().await else { return };
     let bus = Bus::Amqp(AmqpBus::new(options(&[server], &topic())));
