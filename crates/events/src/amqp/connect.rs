@@ -53,13 +53,13 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    /// Bytes of a frame at most: the client library keeps room for 64 of them on each connection, which
-    /// with the 128 KiB that brokers propose is 8 MiB. Longer events travel in several frames. The
-    /// properties of a message cannot, and those of strangers have to come through.
+    /// Bytes of a frame at most, as brokers propose it. The client library keeps room for 64 of them on
+    /// each connection, 8 MiB: too much for those who listen, who are many. Longer events travel in
+    /// several frames; the properties of a message cannot, and those of strangers have to come through.
     fn frame(self) -> u32 {
         match self {
-            Self::Publish => 8192,
-            Self::Consume(_) => 32768,
+            Self::Publish => 131_072,
+            Self::Consume(_) => 32_768,
         }
     }
 }
