@@ -1,8 +1,9 @@
 //! Artifacts in memory, compressed, by their digest: each is read from the database once, however
 //! many ask for it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use artifact::{Artifact, Digest, Instruction, LogLine};
 use bytes::Bytes;
@@ -18,6 +19,8 @@ use crate::logs::Entry;
 const TOGETHER: usize = 64;
 /// So many reads at a time.
 const READERS: usize = 4;
+/// APIs, of those that are gone as well, whose newest revision is known at most.
+const KNOWN: usize = 100_000;
 /// What the cache itself takes for an artifact, about.
 const OVERHEAD: usize = 256;
 
@@ -53,8 +56,17 @@ impl BlobError {
 #[derive(Clone, Debug)]
 pub(crate) struct Blobs {
     cache: Cache<(Digest, Encoding), Blob>,
+    /// The newest of each API: a revision that has been superseded makes room at once.
+    newest: Arc<Mutex<HashMap<String, Newest>>>,
     queue: mpsc::Sender<Request>,
     counted: Arc<Counted>,
+}
+
+/// A revision that was read.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    revision: u64,
+    digest: Digest,
 }
 
 /// What has happened so far.
@@ -85,6 +97,7 @@ impl Blobs {
             .build();
         Self {
             cache,
+            newest: Arc::default(),
             queue,
             counted,
         }
@@ -165,11 +178,42 @@ impl Blobs {
             answered.await.map_err(|_| ended())?
         };
         let blob = self.cache.try_get_with(key, read).await?;
+        self.supersede(entry).await;
         if !blob.genuine {
             // What is wrong with the row may be mended.
             self.cache.invalidate(&key).await;
         }
         Ok(blob)
+    }
+}
+
+impl Blobs {
+    /// Forgets what this entry has taken the place of. A label that still names it reads it again.
+    async fn supersede(&self, entry: &Entry) {
+        let now = Newest {
+            revision: entry.revision,
+            digest: entry.digest,
+        };
+        let before = {
+            let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            match newest.get_mut(&entry.api_id) {
+                Some(known) if known.revision < now.revision => std::mem::replace(known, now),
+                Some(_) => return,
+                None => {
+                    if newest.len() >= KNOWN {
+                        // What was known of stays until the room is needed.
+                        newest.clear();
+                    }
+                    newest.insert(entry.api_id.clone(), now);
+                    return;
+                }
+            }
+        };
+        if before.digest != now.digest {
+            for encoding in [Encoding::Zstd, Encoding::Gzip] {
+                self.cache.invalidate(&(before.digest, encoding)).await;
+            }
+        }
     }
 }
 
@@ -267,4 +311,57 @@ fn tombstone(text: String) -> String {
         .ok()
         .and_then(|artifact| artifact.to_removal().to_text().ok());
     removal.unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use artifact::Label;
+    use store::{Database, Save, SaveMode, StoreOptions};
+
+    use super::*;
+    use crate::logs::Logs;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_revision_that_has_been_superseded_makes_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            database: Database::file(&directory.path().join("lockstep.db")).unwrap(),
+            dc: "DC1".into(),
+            history_size: 5,
+        };
+        let store = Store::open(&options).await.unwrap();
+        let logs = Logs::new(store.clone(), 1000);
+        let blobs = Blobs::new(store.clone(), 1024 * 1024);
+        let label = Label::parse("L").unwrap();
+        let mut entries = Vec::new();
+        for text in ["<api/>", "<api />", "<api  />"] {
+            let artifact = Artifact {
+                name: "a".into(),
+                version: "1".into(),
+                tenant_domain: "carbon.super".into(),
+                api_id: "a".into(),
+                api_definition: Some(text.into()),
+                ..Artifact::default()
+            };
+            let save = Save {
+                text: artifact.to_text().unwrap(),
+                artifact,
+                routes: vec!["/a".into()],
+                labels: vec![label.clone()],
+            };
+            store.save(&[save], SaveMode::Atomic, 1).await.unwrap();
+            logs.refresh().await.unwrap();
+            let entry = logs.entry(&label, "a").unwrap();
+            for encoding in [Encoding::Gzip, Encoding::Zstd] {
+                blobs.get(&[Arc::clone(&entry)], encoding).await.unwrap();
+            }
+            blobs.cache.run_pending_tasks().await;
+            assert_eq!(blobs.size().1, 2, "{text}");
+            entries.push(entry);
+        }
+        // Whoever still asks for an older one gets it, and it does not take the newer one's place.
+        blobs.get(&entries[1..2], Encoding::Zstd).await.unwrap();
+        blobs.cache.run_pending_tasks().await;
+        assert_eq!(blobs.size().1, 3);
+    }
 }
