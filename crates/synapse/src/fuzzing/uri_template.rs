@@ -78,7 +78,8 @@ fn matches(parsed: &UriTemplate, template: &str, path: &str) {
         );
     }
     let has_empty = variables.iter().any(|(_, value)| value.is_empty());
-    if has_empty || !is_decided_by_variables(template) {
+    // Two slashes at the end are dropped, and one is forgiven.
+    if has_empty || template.ends_with("//") || !is_decided_by_variables(template) {
         return;
     }
     let Ok(expression) = UriExpression::parse(template) else {
