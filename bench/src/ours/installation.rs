@@ -47,15 +47,7 @@ impl Installation {
         .await?;
         let ground = Ground::new().await?.with_broker(&broker.event_hub())?;
         ground.save(saves).await?;
-        let store = ground.store().await?;
-        loop {
-            let now = kit::clock::now_ms();
-            let rows = store.claim_outbox(now, now + 60_000, 1000).await?;
-            if rows.is_empty() {
-                break;
-            }
-            store.mark_announced(&rows, now).await?;
-        }
+        let store = ground.announced_store().await?;
         let Manager { process, port, .. } = Manager::start(&ground).await?;
         let relay = publisher_saver::Relay::new(store.clone(), broker.bus()?);
         let relaying = CancellationToken::new();

@@ -90,6 +90,23 @@ impl Ground {
         Ok(Store::open(&options).await?)
     }
 
+    /// The database, with nothing to announce any more: what has been saved is pulled when gateways
+    /// start.
+    ///
+    /// # Errors
+    /// When it cannot be opened, read or written.
+    pub async fn announced_store(&self) -> anyhow::Result<Store> {
+        let store = self.store().await?;
+        loop {
+            let now = kit::clock::now_ms();
+            let rows = store.claim_outbox(now, now + 60_000, 1000).await?;
+            if rows.is_empty() {
+                return Ok(store);
+            }
+            store.mark_announced(&rows, now).await?;
+        }
+    }
+
     /// A deployment.toml of these lines besides the data directory.
     ///
     /// # Errors

@@ -188,16 +188,7 @@ impl Site {
                 ground.save(&saves(&apis, &[&label(way, size)])?).await?;
             }
         }
-        let store = ground.store().await?;
-        // What is saved up to here is pulled when the gateways start, nobody has to hear of it.
-        loop {
-            let now = kit::clock::now_ms();
-            let rows = store.claim_outbox(now, now + 60_000, 1000).await?;
-            if rows.is_empty() {
-                break;
-            }
-            store.mark_announced(&rows, now).await?;
-        }
+        let store = ground.announced_store().await?;
         let manager = Manager::start(&ground).await?;
         let mut ways = Vec::new();
         for &size in sizes {
