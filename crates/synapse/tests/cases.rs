@@ -20,7 +20,7 @@ use synapse::dispatch::{
 };
 use synapse::endpoint::{StateMachine, Suspension};
 use synapse::mediate::{
-    BackendResponse, Body, Environment, Exchange, Fault, Request, Step, Target,
+    BackendResponse, Body, Environment, Exchange, Fault, MessageId, Request, Step, Target,
 };
 use synapse::xml::Limits;
 
@@ -531,7 +531,7 @@ mod cases {
         };
         let environment = Environment {
             now,
-            message_id: String::new(),
+            message_id: MessageId::default(),
             settings: Arc::default(),
         };
         let (mut exchange, mut step) =

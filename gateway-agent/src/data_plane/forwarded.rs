@@ -45,8 +45,9 @@ impl Peer {
 
     /// Takes out of a request what its peer may not say.
     pub(crate) fn admit(&self, headers: &mut HeaderMap) {
-        if !self.trusted {
-            for name in [PROTO, HOST, PORT, FORWARDED] {
+        let not_its = [PROTO, HOST, PORT, FORWARDED];
+        if !self.trusted && headers.keys().any(|name| not_its.contains(name)) {
+            for name in not_its {
                 headers.remove(name);
             }
         }
@@ -54,6 +55,8 @@ impl Peer {
 
     /// Adds what a back end is told. `host` is what the client has asked for.
     pub(crate) fn tell(&self, headers: &mut HeaderMap, host: Option<&HeaderValue>) {
+        // With the correlation id and what the HTTP library adds.
+        headers.reserve(8);
         let chain = match headers.contains_key(FOR) {
             false => self.address_text.clone(),
             true => appended(headers, &self.address_text),

@@ -13,7 +13,8 @@ use hyper::body::Incoming;
 use kit::config::TrustedProxies;
 use synapse::dispatch::{RequestHead, RouteTable, Selection};
 use synapse::mediate::{
-    self, BackendResponse, Environment, Exchange, Fault, LogRecord, Settings, Step, Target,
+    self, BackendResponse, Environment, Exchange, Fault, LogRecord, MessageId, Settings, Step,
+    Target,
 };
 use synapse::plan::LogCategory;
 use tokio::sync::watch;
@@ -216,10 +217,12 @@ impl Gateway {
         request_body: Option<Source>,
         transaction: &mut Transaction,
     ) -> Response<StreamBody> {
-        let number = self.messages.fetch_add(1, Ordering::Relaxed);
         let environment = Environment {
             now: kit::clock::now_ms(),
-            message_id: format!("urn:lockstep:{:x}:{number}", self.started),
+            message_id: MessageId {
+                started: self.started,
+                number: self.messages.fetch_add(1, Ordering::Relaxed),
+            },
             settings: Arc::clone(&self.settings),
         };
         let plan = Arc::clone(&deployment.plan);

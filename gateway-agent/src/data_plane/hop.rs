@@ -43,6 +43,10 @@ pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
 /// Takes the headers out that must not travel on, those named by Connection included. That trailers
 /// are welcome travels on, for they do.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Most messages have none: looking at each header costs less than looking each of these up.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()

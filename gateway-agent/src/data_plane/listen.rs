@@ -2,9 +2,11 @@
 //! end, and are cut when they take too long.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -16,9 +18,11 @@ use kit::config::Config;
 use kit::server::StartError;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::batched::Batched;
 use super::forwarded::Peer;
 use super::handle::Gateway;
 
@@ -91,7 +95,6 @@ pub(crate) async fn serve(
         gateway: Arc::new(gateway),
         limits,
         shutdown,
-        cut: CancellationToken::new(),
     };
     let ends = async {
         server.shutdown.cancelled().await;
@@ -115,18 +118,18 @@ struct Server {
     gateway: Arc<Gateway>,
     limits: Limits,
     shutdown: CancellationToken,
-    /// Ends what is left of connections after the drain.
-    cut: CancellationToken,
 }
 
 impl Server {
     async fn accept(&self, listener: tokio::net::TcpListener, tls: Option<TlsAcceptor>) {
         let graceful = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
         let port = listener.local_addr().map_or(0, |address| address.port());
         loop {
             let accepted = tokio::select! {
                 () = self.shutdown.cancelled() => break,
                 accepted = listener.accept() => accepted,
+                Some(_) = connections.join_next() => continue,
             };
             let (stream, client) = match accepted {
                 Ok(accepted) => accepted,
@@ -151,20 +154,13 @@ impl Server {
                 limits: self.limits,
                 watcher: graceful.watcher(),
             };
-            let (shutdown, cut) = (self.shutdown.clone(), self.cut.clone());
-            let tls = tls.clone();
-            tokio::spawn(async move {
-                let served = async {
-                    match tls {
-                        None => connection.serve(stream).await,
-                        Some(acceptor) => connection.serve_tls(acceptor, stream, shutdown).await,
-                    }
-                };
-                tokio::select! {
-                    () = served => {}
-                    () = cut.cancelled() => {}
+            match tls.clone() {
+                None => connections.spawn(connection.serve(stream)),
+                Some(acceptor) => {
+                    let shutdown = self.shutdown.clone();
+                    connections.spawn(connection.serve_tls(acceptor, stream, shutdown))
                 }
-            });
+            };
         }
         drop(listener);
         let mut drained = std::pin::pin!(graceful.shutdown());
@@ -173,8 +169,7 @@ impl Server {
             .is_err()
         {
             tracing::warn!("requests still in flight after the drain time are cut");
-            self.cut.cancel();
-            drained.await;
+            connections.shutdown().await;
         }
     }
 }
@@ -226,21 +221,24 @@ impl Connection {
             async move { Ok::<_, Infallible>(gateway.handle(request, peer).await) }
         });
         let builder = builder(&limits);
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let connection =
+            builder.serve_connection_with_upgrades(Batched::new(TokioIo::new(stream)), service);
         let mut served = std::pin::pin!(watcher.watch(connection.into_owned()));
-        let ended = tokio::select! {
-            ended = &mut served => ended,
-            // The header timeout starts with the first byte; this one covers clients that send none.
-            () = tokio::time::sleep(limits.header_timeout) => {
-                if !spoke.load(Ordering::Relaxed) {
-                    tracing::debug!(%client, "a client that sent nothing is cut");
-                    return;
-                }
-                served.await
+        // The header timeout starts with the first byte; this one covers clients that send none.
+        let mut silence = std::pin::pin!(tokio::time::sleep(limits.header_timeout));
+        let ended = poll_fn(|context| {
+            if let Poll::Ready(ended) = served.as_mut().poll(context) {
+                return Poll::Ready(Some(ended));
             }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, %client, "connection ended early");
+            if spoke.load(Ordering::Relaxed) {
+                return Poll::Pending;
+            }
+            silence.as_mut().poll(context).map(|()| None)
+        });
+        match ended.await {
+            None => tracing::debug!(%client, "a client that sent nothing is cut"),
+            Some(Err(error)) => tracing::debug!(%error, %client, "connection ended early"),
+            Some(Ok(())) => {}
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod access_log;
 mod admission;
 mod answers;
 mod back_end;
+mod batched;
 mod bodies;
 mod body;
 mod coding;

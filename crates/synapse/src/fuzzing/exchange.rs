@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::dispatch::{RequestHead, RouteTable, Selection};
 use crate::mediate::{
-    Answer, BackendResponse, Body, Environment, Exchange, Fault, Need, Request, Step, Target,
+    Answer, BackendResponse, Body, Environment, Exchange, Fault, MessageId, Need, Request, Step,
+    Target,
 };
 use crate::plan::Plan;
 
@@ -71,7 +72,7 @@ pub(super) fn answer(plan: &Arc<Plan>, wanted: &Wanted<'_>) -> Option<Answer> {
     };
     let environment = Environment {
         now: 1_600_000_000_000,
-        message_id: "m".to_owned(),
+        message_id: MessageId::default(),
         settings: Arc::default(),
     };
     let target = Target {

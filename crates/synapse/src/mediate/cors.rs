@@ -102,7 +102,7 @@ impl Exchange {
         };
         let settings = &self.environment.settings.cors;
         Some(match name {
-            "CORSConfiguration.Enabled" => settings.enable.to_string().into(),
+            "CORSConfiguration.Enabled" => if settings.enable { "true" } else { "false" }.into(),
             "Access-Control-Allow-Origin" => allowed_origin(cors, settings, noted)?.into(),
             "Access-Control-Allow-Methods" => {
                 let allowed = cors.allowed_methods.as_ref();

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,8 +51,23 @@ pub struct Target<'a> {
 pub struct Environment {
     /// Milliseconds since the epoch.
     pub now: i64,
-    pub message_id: String,
+    pub message_id: MessageId,
     pub settings: Arc<Settings>,
+}
+
+/// Names the message of an exchange (`MessageID`); written out only where something asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MessageId {
+    /// When the gateway started, in milliseconds since the epoch.
+    pub started: i64,
+    /// How many messages it had had before.
+    pub number: u64,
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "urn:lockstep:{:x}:{}", self.started, self.number)
+    }
 }
 
 /// What to do next.
@@ -350,7 +366,7 @@ impl Exchange {
     fn default_property(&self, name: &str) -> Option<String> {
         match name {
             "SYSTEM_TIME" => Some(self.environment.now.to_string()),
-            "MessageID" => Some(self.environment.message_id.clone()),
+            "MessageID" => Some(self.environment.message_id.to_string()),
             "To" => self.message.to.as_deref().map(str::to_owned),
             "MESSAGE_FORMAT" => Some(self.message_format().to_owned()),
             "Action" => self.message.action.clone(),

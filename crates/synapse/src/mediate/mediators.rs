@@ -242,7 +242,7 @@ impl Exchange {
         if log.message {
             let to = self.message.to.as_deref().unwrap_or_default();
             fields.push(("To".into(), to.to_owned()));
-            fields.push(("MessageID".into(), self.environment.message_id.clone()));
+            fields.push(("MessageID".into(), self.environment.message_id.to_string()));
         }
         for (name, value) in &log.properties {
             let text = match value {

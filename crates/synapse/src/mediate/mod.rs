@@ -32,7 +32,7 @@ mod token;
 pub use admission::{Admitted, Asked, Question, Refused};
 pub use answers::{engine_answer, not_found, transport_denied};
 pub use exchange::{
-    Answer, BackendCall, BackendResponse, Body, Environment, Exchange, Fault, LogRecord, Need,
-    Request, Step, Target,
+    Answer, BackendCall, BackendResponse, Body, Environment, Exchange, Fault, LogRecord, MessageId,
+    Need, Request, Step, Target,
 };
 pub use settings::{CorsSettings, Security, Settings};

@@ -1,8 +1,8 @@
 //! The properties of an exchange: what something has set, and behind it what the engine knows
 //! without storing it. A plain request sets two or three of its twenty.
 
+use hashbrown::HashMap;
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use super::exchange::Exchange;
 use crate::dispatch::VersionStrategy;

@@ -63,16 +63,15 @@ impl Exchange {
     pub(super) fn session_in_body(&self) -> bool {
         let sending = self.sending.as_ref();
         let mut path = sending.into_iter().flat_map(|sending| &sending.path);
-        self.may_be_soap()
-            && path.any(|(at, _)| match self.plan.endpoints.get(*at) {
-                Some(endpoint) => match &endpoint.kind {
-                    EndpointKind::Group(group) => group
-                        .session
-                        .is_some_and(|session| session.kind == SessionKind::ServiceGroup),
-                    _ => false,
-                },
-                None => false,
-            })
+        path.any(|(at, _)| match self.plan.endpoints.get(*at) {
+            Some(endpoint) => match &endpoint.kind {
+                EndpointKind::Group(group) => group
+                    .session
+                    .is_some_and(|session| session.kind == SessionKind::ServiceGroup),
+                _ => false,
+            },
+            None => false,
+        }) && self.may_be_soap()
     }
 
     /// The text of the SOAP header element that these names lead to.

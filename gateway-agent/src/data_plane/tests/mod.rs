@@ -35,6 +35,7 @@ use crate::patience::Patience;
 use crate::sync_core::{DeployedSet, Deployment, Progress};
 
 mod bodies;
+mod connections;
 mod hops;
 mod limits;
 mod raw;

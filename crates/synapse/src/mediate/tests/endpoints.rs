@@ -51,7 +51,7 @@ fn begin_with(plan: &Arc<Plan>, set: impl Fn(&mut HeaderMap), now: i64) -> (Exch
     };
     let environment = Environment {
         now,
-        message_id: String::new(),
+        message_id: MessageId::default(),
         settings: Arc::default(),
     };
     Exchange::start(Arc::clone(plan), target, request, environment)

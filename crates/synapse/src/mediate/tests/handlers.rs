@@ -63,7 +63,7 @@ fn ask(
     };
     let environment = Environment {
         now: 0,
-        message_id: String::new(),
+        message_id: MessageId::default(),
         settings: Arc::new(settings),
     };
     Exchange::start(plan, target, request, environment)

@@ -44,7 +44,7 @@ pub(super) fn run_with(
     };
     let environment = Environment {
         now: 5,
-        message_id: "m".into(),
+        message_id: MessageId::default(),
         settings: Arc::default(),
     };
     let (mut exchange, mut step) = Exchange::start(plan, target, request, environment);
@@ -408,7 +408,7 @@ fn kept_responses_answer_until_they_end() {
         };
         let environment = Environment {
             now,
-            message_id: String::new(),
+            message_id: MessageId::default(),
             settings: Arc::default(),
         };
         Exchange::start(std::sync::Arc::clone(&plan), target, request, environment)
@@ -524,7 +524,7 @@ fn an_api_may_say_what_happens_without_a_resource() {
         };
         let environment = Environment {
             now: 0,
-            message_id: String::new(),
+            message_id: MessageId::default(),
             settings: Arc::default(),
         };
         let (_, step) = Exchange::start(Arc::clone(&plan), target, request, environment);

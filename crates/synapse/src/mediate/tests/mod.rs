@@ -83,7 +83,7 @@ fn start(artifact: &Artifact, body: bool) -> (Exchange, Step) {
     };
     let environment = Environment {
         now: 5,
-        message_id: "m".into(),
+        message_id: MessageId::default(),
         settings: Arc::default(),
     };
     Exchange::start(plan, target, request, environment)

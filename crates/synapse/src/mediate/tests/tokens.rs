@@ -42,7 +42,7 @@ fn begin(plan: &std::sync::Arc<crate::Plan>, now: i64) -> (Exchange, Step) {
     };
     let environment = Environment {
         now,
-        message_id: String::new(),
+        message_id: MessageId::default(),
         settings: Arc::default(),
     };
     Exchange::start(std::sync::Arc::clone(plan), target, request, environment)

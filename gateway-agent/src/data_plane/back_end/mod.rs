@@ -1,27 +1,29 @@
 //! Calls to back ends: pooled connections, time limits, error codes.
 
+mod connection;
+mod pool;
+
 use std::borrow::Cow;
-use std::error::Error as _;
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING};
-use http::uri::{Authority, Scheme};
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls_platform_verifier::Verifier;
 use synapse::mediate::{BackendCall, Body, Fault};
 
+use self::pool::{CallError, Origin, Pool};
 use super::body::StreamBody;
 use super::hop::strip_hop_by_hop;
 use super::refuse::framing_rule;
@@ -46,7 +48,7 @@ pub enum BackEndPolicy {
 /// The gateway's client. Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
 pub struct BackEnds {
-    client: Client<HttpsConnector<HttpConnector>, StreamBody>,
+    pool: Pool,
     policy: BackEndPolicy,
     global_timeout: Duration,
     pub(super) turns: Turns,
@@ -83,12 +85,8 @@ impl BackEnds {
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(60))
-            .build(https);
         Ok(Self {
-            client,
+            pool: Pool::new(https),
             policy,
             global_timeout,
             turns: Turns::default(),
@@ -104,8 +102,8 @@ impl BackEnds {
         websocket: bool,
     ) -> Result<Response<Incoming>, Fault> {
         let timeout = call.timeout.unwrap_or(self.global_timeout);
-        let request = self.request(call, body, websocket)?;
-        match tokio::time::timeout(timeout, self.client.request(request)).await {
+        let (origin, request) = self.request(call, body, websocket)?;
+        match tokio::time::timeout(timeout, self.pool.request(&origin, request)).await {
             Err(_) => Err(Fault::new(Fault::TIMEOUT, "Send timeout")),
             Ok(Err(error)) => Err(fault(&error)),
             Ok(Ok(mut response)) => {
@@ -136,24 +134,24 @@ impl BackEnds {
         }
     }
 
+    /// Whom to ask, and what, by its path there.
     fn request(
         &self,
         call: BackendCall,
         body: StreamBody,
         websocket: bool,
-    ) -> Result<Request<StreamBody>, Fault> {
+    ) -> Result<(Origin, Request<StreamBody>), Fault> {
         let bad = |what: &str| {
             Fault::new(
                 Fault::SENDING_FAILED,
                 format!("cannot call the back end: {what}"),
             )
         };
-        let uri: Uri = encoded(&call.url)
-            .parse()
-            .map_err(|_| bad("its address is not a URL"))?;
+        let url = Bytes::from(encoded(call.url));
+        let uri = Uri::from_maybe_shared(url).map_err(|_| bad("its address is not a URL"))?;
+        let uri = uri.into_parts();
         let authority = uri
-            .authority()
-            .cloned()
+            .authority
             .ok_or_else(|| bad("its address names no host"))?;
         let mut headers = call.headers;
         strip_hop_by_hop(&mut headers);
@@ -187,19 +185,21 @@ impl BackEnds {
         }
         let mut request = Request::new(body);
         *request.method_mut() = call.method.parse().map_err(|_| bad("bad method"))?;
-        *request.uri_mut() = self.routed(of_http(uri), &authority)?;
+        let path = uri.path_and_query;
+        *request.uri_mut() = path.unwrap_or(PathAndQuery::from_static("/")).into();
         *request.headers_mut() = headers;
-        Ok(request)
+        let scheme = scheme(uri.scheme).ok_or_else(|| bad("its address is not one of HTTP"))?;
+        Ok((self.routed((scheme, authority))?, request))
     }
 
-    /// The address to connect to under the policy.
-    fn routed(&self, uri: Uri, authority: &Authority) -> Result<Uri, Fault> {
+    /// Where to connect to under the policy.
+    fn routed(&self, (scheme, authority): Origin) -> Result<Origin, Fault> {
         let BackEndPolicy::Sandbox {
             sample,
             known_ports,
         } = self.policy
         else {
-            return Ok(uri);
+            return Ok((scheme, authority));
         };
         let host = authority.host().trim_matches(['[', ']']);
         let loopback = host == "localhost"
@@ -210,31 +210,27 @@ impl BackEnds {
             .port_u16()
             .is_some_and(|port| known_ports.contains(&port));
         if loopback && !known {
-            return Ok(uri);
+            return Ok((scheme, authority));
         }
-        let mut parts = uri.into_parts();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = sample.to_string().parse().ok();
-        Uri::from_parts(parts)
-            .map_err(|_| Fault::new(Fault::SENDING_FAILED, "bad back-end address"))
+        match sample.to_string().parse() {
+            Ok(sample) => Ok((Scheme::HTTP, sample)),
+            Err(_) => Err(Fault::new(Fault::SENDING_FAILED, "bad back-end address")),
+        }
     }
 }
 
 /// WebSockets begin as HTTP: `ws` is `http`, and `wss` is `https` (RFC 6455, section 3).
-fn of_http(uri: Uri) -> Uri {
-    let scheme = match uri.scheme_str() {
-        Some("ws") => Scheme::HTTP,
-        Some("wss") => Scheme::HTTPS,
-        _ => return uri,
-    };
-    let mut parts = uri.clone().into_parts();
-    parts.scheme = Some(scheme);
-    Uri::from_parts(parts).unwrap_or(uri)
+fn scheme(scheme: Option<Scheme>) -> Option<Scheme> {
+    match scheme.as_ref()?.as_str() {
+        "http" | "ws" => Some(Scheme::HTTP),
+        "https" | "wss" => Some(Scheme::HTTPS),
+        _ => None,
+    }
 }
 
 /// The address with the characters percent-encoded that no URL may hold: artifacts have them in
 /// templates that could not be expanded, and clients in their paths.
-fn encoded(url: &str) -> Cow<'_, str> {
+fn encoded(url: String) -> String {
     const FORBIDDEN: &AsciiSet = &CONTROLS
         .add(b' ')
         .add(b'"')
@@ -246,21 +242,25 @@ fn encoded(url: &str) -> Cow<'_, str> {
         .add(b'{')
         .add(b'|')
         .add(b'}');
-    utf8_percent_encode(url, FORBIDDEN).into()
+    match utf8_percent_encode(&url, FORBIDDEN).into() {
+        Cow::Owned(encoded) => encoded,
+        Cow::Borrowed(_) => url,
+    }
 }
 
 /// Synapse's error code for a failed call, by what caused it.
-fn fault(error: &hyper_util::client::legacy::Error) -> Fault {
-    let mut code = if error.is_connect() {
-        Fault::CONNECTION_FAILED
-    } else {
-        Fault::SENDING_FAILED
+fn fault(error: &CallError) -> Fault {
+    let (first, connects): (&dyn Error, _) = match error {
+        CallError::Connect(error) => (error.as_ref(), true),
+        CallError::Http(error) => (error, false),
     };
-    let mut cause = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        cause = inner.to_string();
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
+    let mut code = match connects {
+        true => Fault::CONNECTION_FAILED,
+        false => Fault::SENDING_FAILED,
+    };
+    let mut cause = first;
+    loop {
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
             match io.kind() {
                 io::ErrorKind::TimedOut => {
                     return Fault::new(Fault::CONNECTION_TIMEOUT, "Connection timeout");
@@ -269,15 +269,15 @@ fn fault(error: &hyper_util::client::legacy::Error) -> Fault {
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::BrokenPipe
                 | io::ErrorKind::UnexpectedEof
-                    if !error.is_connect() =>
+                    if !connects =>
                 {
                     code = Fault::CONNECTION_CLOSED;
                 }
                 _ => {}
             }
         }
-        if let Some(http) = inner.downcast_ref::<hyper::Error>()
-            && !error.is_connect()
+        if let Some(http) = cause.downcast_ref::<hyper::Error>()
+            && !connects
         {
             if http.is_parse() {
                 code = Fault::PROTOCOL;
@@ -285,14 +285,17 @@ fn fault(error: &hyper_util::client::legacy::Error) -> Fault {
                 code = Fault::CONNECTION_CLOSED;
             }
         }
-        source = inner.source();
+        match cause.source() {
+            Some(source) => cause = source,
+            None => break,
+        }
     }
     let message = match code {
         Fault::CONNECTION_FAILED => "Error connecting to the back end",
         _ => "Error in Sender",
     };
     Fault {
-        detail: cause,
+        detail: cause.to_string(),
         ..Fault::new(code, message)
     }
 }
@@ -304,7 +307,7 @@ mod tests {
     #[test]
     fn forbidden_characters_are_encoded_and_nothing_else_is() {
         assert_eq!(
-            encoded("http://h/a%20{b}?c=<d>"),
+            encoded("http://h/a%20{b}?c=<d>".to_owned()),
             "http://h/a%20%7Bb%7D?c=%3Cd%3E"
         );
     }
@@ -322,20 +325,15 @@ mod tests {
         )
         .unwrap();
         let routed = |url: &str| {
-            let uri: Uri = url.parse().unwrap();
-            let authority = uri.authority().cloned().unwrap();
-            back_ends.routed(uri, &authority).unwrap().to_string()
+            let uri = url.parse::<Uri>().unwrap().into_parts();
+            let origin = (uri.scheme.unwrap(), uri.authority.unwrap());
+            let (scheme, authority) = back_ends.routed(origin).unwrap();
+            format!("{scheme}://{authority}")
         };
-        assert_eq!(
-            routed("http://localhost:1234/a?b"),
-            "http://localhost:1234/a?b"
-        );
-        assert_eq!(routed("http://[::1]:1234/"), "http://[::1]:1234/");
-        assert_eq!(routed("http://localhost:9580/a"), "http://127.0.0.1:7000/a");
-        assert_eq!(
-            routed("https://10.0.0.1:8443/a?b"),
-            "http://127.0.0.1:7000/a?b"
-        );
-        assert_eq!(routed("https://api.example.com/"), "http://127.0.0.1:7000/");
+        assert_eq!(routed("http://localhost:1234"), "http://localhost:1234");
+        assert_eq!(routed("http://[::1]:1234"), "http://[::1]:1234");
+        assert_eq!(routed("http://localhost:9580"), "http://127.0.0.1:7000");
+        assert_eq!(routed("https://10.0.0.1:8443"), "http://127.0.0.1:7000");
+        assert_eq!(routed("https://api.example.com"), "http://127.0.0.1:7000");
     }
 }

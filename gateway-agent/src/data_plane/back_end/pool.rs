@@ -1,0 +1,164 @@
+//! Connections to back ends that wait for the next request.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::time::Instant;
+use tower_service::Service as _;
+
+use super::connection::Connection;
+use crate::data_plane::body::StreamBody;
+
+/// How long a connection waits for the next request before it is closed.
+const IDLE: Duration = Duration::from_secs(60);
+/// How often connections that have waited too long, or that back ends have closed, are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Where a connection goes to.
+pub(super) type Origin = (Scheme, Authority);
+
+/// Why there is no response.
+#[derive(Debug)]
+pub(super) enum CallError {
+    Connect(Box<dyn Error + Send + Sync>),
+    Http(hyper::Error),
+}
+
+/// Makes connections and keeps those that can be used again. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Pool {
+    connector: HttpsConnector<HttpConnector>,
+    places: Arc<Mutex<Places>>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    all: HashMap<Origin, Arc<Place>>,
+    /// Whether somebody looks for connections that have waited too long.
+    swept: bool,
+}
+
+/// The connections to one back end that wait, the one that was used last at the end.
+#[derive(Default)]
+pub(super) struct Place(Mutex<Vec<Idle>>);
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+impl Pool {
+    pub(super) fn new(connector: HttpsConnector<HttpConnector>) -> Self {
+        Self {
+            connector,
+            places: Arc::default(),
+        }
+    }
+
+    /// Makes a request, whose URI is its path, and waits for the head of the response. One that a
+    /// kept connection has not taken, because the back end has closed it meanwhile, goes to another
+    /// connection.
+    pub(super) async fn request(
+        &self,
+        origin: &Origin,
+        mut request: Request<StreamBody>,
+    ) -> Result<Response<Incoming>, CallError> {
+        let place = self.place(origin);
+        loop {
+            let idle = place.take();
+            let is_fresh = idle.is_none();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => self.connect(origin).await?,
+            };
+            match connection.send(request, &place).await {
+                Ok(response) => return Ok(response),
+                Err(mut error) => match error.take_message() {
+                    Some(message) if !is_fresh => request = message,
+                    _ => return Err(CallError::Http(error.into_error())),
+                },
+            }
+        }
+    }
+
+    fn place(&self, origin: &Origin) -> Arc<Place> {
+        let mut places = lock(&self.places);
+        if let Some(place) = places.all.get(origin) {
+            return Arc::clone(place);
+        }
+        if !std::mem::replace(&mut places.swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(&self.places)));
+        }
+        Arc::clone(places.all.entry(origin.clone()).or_default())
+    }
+
+    async fn connect(&self, (scheme, authority): &Origin) -> Result<Connection, CallError> {
+        let uri = Uri::builder()
+            .scheme(scheme.clone())
+            .authority(authority.clone())
+            .path_and_query(PathAndQuery::from_static("/"))
+            .build()
+            .map_err(|error| CallError::Connect(error.into()))?;
+        let stream = self.connector.clone().call(uri).await;
+        let stream = stream.map_err(CallError::Connect)?;
+        Connection::new(stream).await.map_err(CallError::Http)
+    }
+}
+
+/// Closes what nobody has used for long, until there is nothing left.
+async fn sweep(places: Weak<Mutex<Places>>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(places) = places.upgrade() else {
+            return;
+        };
+        let mut places = lock(&places);
+        // A place without connections is one that somebody may be about to fill.
+        places
+            .all
+            .retain(|_, place| place.sweep() > 0 || Arc::strong_count(place) > 1);
+        if places.all.is_empty() {
+            places.swept = false;
+            return;
+        }
+    }
+}
+
+impl Place {
+    fn take(&self) -> Option<Connection> {
+        Some(lock(&self.0).pop()?.connection)
+    }
+
+    /// Keeps a connection for the next request.
+    pub(super) fn put(&self, connection: Connection) {
+        lock(&self.0).push(Idle {
+            connection,
+            since: Instant::now(),
+        });
+    }
+
+    /// Returns how many are left.
+    fn sweep(&self) -> usize {
+        let mut idle = lock(&self.0);
+        idle.retain_mut(|idle| idle.since.elapsed() < IDLE && idle.connection.is_open());
+        idle.len()
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
