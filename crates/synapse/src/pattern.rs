@@ -3,6 +3,8 @@
 //! Most run in linear time. Those with look-around or back references are matched by trying, with
 //! a bound on the tries; one that comes to it does not match.
 
+use std::hash::{Hash, Hasher};
+
 use regex::{Regex, RegexBuilder};
 
 /// Memory that the program of one may take.
@@ -11,7 +13,7 @@ const SIZE: usize = 128 * 1024;
 const TRIES: usize = 100_000;
 
 /// A regular expression that has to match the whole text, as `Matcher.matches` does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) enum Whole {
     /// Most of them are a word, and the program of an expression takes kilobytes.
     Literal(Box<str>),
@@ -67,7 +69,27 @@ enum Kind {
     Trying(Box<fancy_regex::Regex>),
 }
 
+/// Patterns are alike that are written alike.
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.written() == other.written()
+    }
+}
+
+impl Hash for Pattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.written().hash(state);
+    }
+}
+
 impl Pattern {
+    fn written(&self) -> &str {
+        match &self.0 {
+            Kind::Linear(regex) => regex.as_str(),
+            Kind::Trying(regex) => regex.as_str(),
+        }
+    }
+
     /// One that is looked for in a text. `None` for what is no regular expression.
     pub(crate) fn anywhere(pattern: &str) -> Option<Self> {
         Self::build(pattern, str::to_owned)

@@ -11,7 +11,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use kit::config::TrustedProxies;
-use synapse::dispatch::{RequestHead, RouteTable, Selection};
+use synapse::dispatch::{RequestHead, ResourceOutcome, RouteTable, Selection};
 use synapse::mediate::{
     self, BackendResponse, Environment, Exchange, Fault, LogRecord, MessageId, Settings, Step,
     Target,
@@ -169,6 +169,10 @@ impl Gateway {
             Selection::TransportDenied => return made(mediate::transport_denied(https)),
             Selection::Api(selected) => selected,
         };
+        if let ResourceOutcome::Found { index, .. } = &selected.resource {
+            let plan = &selected.attached.deployment.plan;
+            plan.touch(selected.attached.api, *index);
+        }
         let deployment = Arc::clone(&selected.attached.deployment);
         if let Some(entry) = &mut transaction.entry {
             entry.note(|record| record.deployment = Some(Arc::clone(&deployment)));
@@ -232,7 +236,7 @@ impl Gateway {
             response: None,
         };
         loop {
-            write_logs(&deployment.name, transaction.id(), exchange.take_logs());
+            write_logs(&deployment.name, transaction, exchange.take_logs());
             let mut call = match step {
                 Step::Answer(answer) => return finished(*answer, &bodies),
                 Step::Read(body, need) => {
@@ -260,7 +264,7 @@ impl Gateway {
             };
             let of_body = call.body.clone();
             let body = bodies.take(&of_body, call.may_repeat);
-            let endpoint = call.endpoint.clone();
+            let endpoint = std::mem::take(&mut call.endpoint);
             self.tell(&mut call.headers, transaction);
             let began = transaction.entry.is_some().then(Instant::now);
             let websocket = transaction.upgrade.is_some() && upgrade::may_be_asked(&call);
@@ -339,13 +343,14 @@ impl Gateway {
 }
 
 /// Log mediators write to the gateway's log; the fields are the artifact's own.
-fn write_logs(api: &str, correlation: &str, logs: Vec<LogRecord>) {
+fn write_logs(api: &str, transaction: &Transaction, logs: Vec<LogRecord>) {
     for LogRecord { category, fields } in logs {
         let text: Vec<String> = fields
             .iter()
             .map(|(name, value)| format!("{name} = {value}"))
             .collect();
         let text = text.join(", ");
+        let correlation = transaction.id();
         match category {
             LogCategory::Debug => {
                 tracing::debug!(target: "synapse::log", api, correlation, "{text}");

@@ -13,7 +13,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use kit::config::Config;
 use kit::server::StartError;
 use socket2::SockRef;
@@ -23,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::batched::Batched;
+use super::ending::{Ending, Watch};
 use super::forwarded::Peer;
 use super::handle::Gateway;
 
@@ -122,7 +122,7 @@ struct Server {
 
 impl Server {
     async fn accept(&self, listener: tokio::net::TcpListener, tls: Option<TlsAcceptor>) {
-        let graceful = GracefulShutdown::new();
+        let ending = Ending::default();
         let mut connections = JoinSet::new();
         let port = listener.local_addr().map_or(0, |address| address.port());
         loop {
@@ -152,10 +152,10 @@ impl Server {
                 gateway: Arc::clone(&self.gateway),
                 peer: Arc::new(Peer::new(client.ip(), tls.is_some(), port, trusted)),
                 limits: self.limits,
-                watcher: graceful.watcher(),
+                ending: ending.watch(),
             };
             match tls.clone() {
-                None => connections.spawn(connection.serve(stream)),
+                None => connections.spawn(connection.serve(Batched::new(stream))),
                 Some(acceptor) => {
                     let shutdown = self.shutdown.clone();
                     connections.spawn(connection.serve_tls(acceptor, stream, shutdown))
@@ -163,8 +163,9 @@ impl Server {
             };
         }
         drop(listener);
-        let mut drained = std::pin::pin!(graceful.shutdown());
-        if tokio::time::timeout(self.limits.drain, &mut drained)
+        ending.begin();
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.limits.drain, drained)
             .await
             .is_err()
         {
@@ -179,7 +180,7 @@ struct Connection {
     gateway: Arc<Gateway>,
     peer: Arc<Peer>,
     limits: Limits,
-    watcher: Watcher,
+    ending: Watch,
 }
 
 impl Connection {
@@ -210,7 +211,7 @@ impl Connection {
             gateway,
             peer,
             limits,
-            watcher,
+            mut ending,
         } = self;
         let client = peer.address;
         let spoke = Arc::new(AtomicBool::new(false));
@@ -221,13 +222,17 @@ impl Connection {
             async move { Ok::<_, Infallible>(gateway.handle(request, peer).await) }
         });
         let builder = builder(&limits);
-        let connection =
-            builder.serve_connection_with_upgrades(Batched::new(TokioIo::new(stream)), service);
-        let mut served = std::pin::pin!(watcher.watch(connection.into_owned()));
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection.into_owned());
+        let mut ends = false;
         // The header timeout starts with the first byte; this one covers clients that send none.
         let mut silence = std::pin::pin!(tokio::time::sleep(limits.header_timeout));
         let ended = poll_fn(|context| {
-            if let Poll::Ready(ended) = served.as_mut().poll(context) {
+            if !ends && ending.has_begun(context) {
+                ends = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                 return Poll::Ready(Some(ended));
             }
             if spoke.load(Ordering::Relaxed) {

@@ -18,6 +18,7 @@ mod bodies;
 mod body;
 mod coding;
 mod correlation;
+mod ending;
 mod endpoints;
 mod forwarded;
 mod handle;

@@ -12,7 +12,7 @@ use crate::dispatch::{
     ApiRoute, MethodSet, ResourcePattern, ResourceRoute, Transports, UriTemplate, UrlMapping,
     UserAgentPattern, VersionStrategy,
 };
-use crate::plan::{ApiPlan, Flow, KeyType, ResourcePlan};
+use crate::plan::{ApiPlan, Flow, KeyType, ResourcePlan, common};
 use crate::xml::Element;
 
 /// Resources of one API.
@@ -215,7 +215,7 @@ impl Compiler<'_> {
         ResourcePlan {
             pattern,
             open: MethodSet::default(),
-            in_sequence: in_sequence.unwrap_or_else(|| Flow::Inline(Arc::new([]))),
+            in_sequence: in_sequence.unwrap_or_else(|| Flow::Inline(common::block(Arc::new([])))),
             out_sequence,
             fault_sequence,
         }
@@ -251,7 +251,7 @@ impl Compiler<'_> {
         }
         let child = resource.child(name)?;
         let block = self.block(child, &place.child(name), text);
-        Some(Flow::Inline(block))
+        Some(Flow::Inline(common::block(block)))
     }
 }
 

@@ -128,7 +128,7 @@ impl Compiler<'_> {
                 let mut leaf = Leaf::to(address);
                 match self.definition(kind, place, name, &mut leaf) {
                     Some(not_executed) => EndpointKind::NotExecuted(not_executed),
-                    None => EndpointKind::Leaf(Box::new(leaf)),
+                    None => EndpointKind::Leaf(leaf),
                 }
             }
             "failover" => {
@@ -292,14 +292,14 @@ impl Endpoint {
         let never = Some(vec![-1]);
         Self {
             name: String::new(),
-            kind: EndpointKind::Leaf(Box::new(Leaf {
+            kind: EndpointKind::Leaf(Leaf {
                 suspension: Suspension {
                     mark_codes: never.clone(),
                     suspend_codes: never,
                     ..Suspension::default()
                 },
                 ..Leaf::to(Address::To)
-            })),
+            }),
             properties: Vec::new(),
             identity: Identity::default(),
             shared: Cell::default(),

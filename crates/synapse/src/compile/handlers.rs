@@ -1,12 +1,14 @@
 //! `<handlers>` of an API: those that the engine runs itself, and what becomes of the others.
 //! Source: TemplateBuilderUtil.getAPITemplateBuilder of API Manager, which generates them.
 
+use std::sync::Arc;
+
 use artifact::Severity;
 
 use super::class::of_api_manager;
 use super::place::Place;
 use super::{Compiler, EXTENSION_SUFFIXES};
-use crate::plan::{Authenticator, Cors, Handler, NotExecuted};
+use crate::plan::{Authenticator, Cors, Handler, NotExecuted, common};
 use crate::xml::Element;
 
 impl Compiler<'_> {
@@ -16,9 +18,9 @@ impl Compiler<'_> {
         api: &Element,
         place: &Place<'_>,
         runtime_key: &str,
-    ) -> Vec<Handler> {
+    ) -> Arc<[Handler]> {
         let Some(handlers) = api.child("handlers") else {
-            return Vec::new();
+            return Arc::new([]);
         };
         let place = place.child("handlers");
         let mut compiled = Vec::new();
@@ -26,7 +28,7 @@ impl Compiler<'_> {
             let class = handler.attribute("class").unwrap_or_default();
             compiled.extend(self.handler(handler, class, &place, runtime_key));
         }
-        compiled
+        common::handlers(compiled)
     }
 
     fn handler(

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use artifact::{Artifact, Content, Finding, Severity};
 
 use crate::endpoint::Identity;
-use crate::plan::{Endpoint, Lifecycle, Plan, Secrets, Sequence};
+use crate::plan::{Endpoint, Lifecycle, Plan, Secrets, Sequence, common};
 use crate::xml::{Element, Limits, read};
 pub use bundle::{EXTENSION_SUFFIXES, Reference, ReferenceKind, references};
 use operations::note_open_operations;
@@ -68,7 +68,6 @@ impl Plan {
         self.apis.shrink_to_fit();
         for api in &mut self.apis {
             api.resources.shrink_to_fit();
-            api.handlers.shrink_to_fit();
         }
         self.sequences.shrink_to_fit();
         self.templates.shrink_to_fit();
@@ -235,6 +234,7 @@ fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan 
         let place = Place::root(&document.place);
         let on_error = compiler.on_error(&document.root, &place);
         let block = compiler.block(&document.root, &place, document.text);
+        let block = common::block(block);
         plan.sequences.push(Sequence { block, on_error });
     }
     for document in &templates {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
+use smallvec::{SmallVec, smallvec};
 
 use super::resource::{DEFAULT_BINDING, ResourceOutcome};
 use super::route::{ApiRoute, VersionStrategy};
@@ -82,7 +83,7 @@ type Shard<T> = HashTable<Arc<Context<T>>>;
 #[derive(Debug, Clone)]
 struct Context<T> {
     context: Arc<str>,
-    apis: Vec<Routed<T>>,
+    apis: SmallVec<[Routed<T>; 1]>,
 }
 
 #[derive(Debug, Clone)]
@@ -227,7 +228,7 @@ impl<T: Clone + Ord> RouteTable<T> {
             Entry::Vacant(vacant) => {
                 let context = Arc::clone(route.shared_context());
                 let length = context.len();
-                let apis = vec![Routed { route, attached }];
+                let apis = smallvec![Routed { route, attached }];
                 vacant.insert(Arc::new(Context { context, apis }));
                 let at = self.lengths.partition_point(|(longer, _)| *longer > length);
                 match self.lengths.get_mut(at) {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
-use super::{Context, Expression, NodeRef, Operator, Value, number};
+use super::{Constant, Context, Expression, NodeRef, Operator, Value, number};
 use crate::message::Envelope;
 
 /// What one evaluation may take: nodes that it looks at, operands, and texts by their length.
@@ -118,7 +118,7 @@ impl<'c> Evaluation<'c> {
         }
         match expression {
             Expression::Literal(text) => Value::Text(text.clone()),
-            Expression::Number(number) => Value::Number(*number),
+            Expression::Number(Constant(number)) => Value::Number(*number),
             Expression::Property(scope, name) => property(*scope, name),
             Expression::PropertyOf(scope, name) => {
                 property(*scope, &self.text(&self.value(name, at)))

@@ -22,6 +22,7 @@ mod synapse;
 mod tests;
 mod token;
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 pub(crate) use evaluate::MAX_TEXT;
@@ -65,10 +66,10 @@ impl Scope {
 }
 
 /// A compiled expression.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) enum Expression {
     Literal(String),
-    Number(f64),
+    Number(Constant),
     Property(Scope, String),
     /// `get-property` with a computed name.
     PropertyOf(Scope, Box<Expression>),
@@ -83,7 +84,17 @@ pub(crate) enum Expression {
     Json(JsonPath),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A number that is written in an expression.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Constant(pub(crate) f64);
+
+impl Hash for Constant {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.to_bits().hash(state);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Operator {
     Or,
     And,

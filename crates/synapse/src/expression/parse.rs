@@ -3,7 +3,9 @@
 use super::function::Function;
 use super::path::{Axis, Path, Start, Step, Test};
 use super::token::{Token, tokenize};
-use super::{Expression, ExpressionError, Operator, Scope, beyond, malformed, unsupported};
+use super::{
+    Constant, Expression, ExpressionError, Operator, Scope, beyond, malformed, unsupported,
+};
 
 /// Levels of brackets and the like.
 const MAX_DEPTH: usize = 32;
@@ -307,7 +309,7 @@ impl Parser<'_> {
         match self.take() {
             None => Err(malformed("it ends too early")),
             Some(Token::Literal(text)) => Ok(Expression::Literal(text)),
-            Some(Token::Number(number)) => Ok(Expression::Number(number)),
+            Some(Token::Number(number)) => Ok(Expression::Number(Constant(number))),
             Some(Token::Variable(name)) => variable(&name),
             Some(Token::Sign("(")) => {
                 let inner = self.or()?;

@@ -6,13 +6,13 @@ use super::evaluate::{At, Evaluation};
 use super::{Expression, NodeRef, Value};
 use crate::message::{Document, Envelope, NodeKind};
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) struct Path {
     pub(super) start: Start,
     pub(super) steps: Vec<Step>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(super) enum Start {
     Root,
     /// The node that a predicate is about, else the envelope.
@@ -20,14 +20,14 @@ pub(super) enum Start {
     Of(Expression, Vec<Expression>),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(super) struct Step {
     pub(super) axis: Axis,
     pub(super) test: Test,
     pub(super) predicates: Vec<Expression>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Axis {
     Child,
     Descendant,
@@ -43,7 +43,7 @@ pub(super) enum Axis {
     Attribute,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Test {
     /// `*`.
     Any,

@@ -1,7 +1,6 @@
 //! One mediator at a time: what each does to the message context.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use http::HeaderName;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 

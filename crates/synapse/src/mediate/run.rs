@@ -222,6 +222,8 @@ impl Exchange {
 
     /// Runs until there is something to do outside.
     fn run(&mut self) -> Step {
+        // Blocks are shared by threads: counting who has one costs more than comparing.
+        let mut entered: Option<Block> = None;
         loop {
             let flowing = match self.frames.last_mut() {
                 None => self.next_stage(),
@@ -232,10 +234,14 @@ impl Exchange {
                     continue;
                 }
                 Some(frame) => {
-                    let block = Arc::clone(&frame.block);
+                    let block = match entered.take() {
+                        Some(block) if Arc::ptr_eq(&block, &frame.block) => block,
+                        _ => Arc::clone(&frame.block),
+                    };
                     let at = frame.next;
                     frame.next += 1;
-                    match self.run_one(&block, at) {
+                    let block = entered.insert(block);
+                    match self.run_one(block, at) {
                         Ok(flowing) => flowing,
                         Err(step) => return step,
                     }

@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::answers::engine_answer;
 use super::exchange::{Body, Environment, Exchange, Message, Request, Step, Target};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Operand;
 
 /// A value that is never shown, nor what it is computed from.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Hash)]
 pub(crate) struct Secret(pub(crate) Operand);
 
 impl fmt::Debug for Secret {
@@ -23,7 +23,7 @@ pub(crate) enum Authentication {
 }
 
 /// How a token is got (RFC 6749). Each value may be computed per message.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct Oauth {
     pub(crate) token_url: Operand,
     pub(crate) client_id: Secret,
@@ -39,7 +39,7 @@ pub(crate) struct Oauth {
     pub(crate) user: String,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) enum Grant {
     ClientCredentials,
     Password {

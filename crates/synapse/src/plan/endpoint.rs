@@ -7,7 +7,7 @@ use crate::dispatch::EndpointTemplate;
 use crate::endpoint::{Algorithm, Cell, Identity, RetryCodes, Shared, Suspension};
 use crate::expression::Expression;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) enum EndpointRef {
     /// Index in [`Plan::endpoints`], for inline ones, too.
     Own(usize),
@@ -28,8 +28,12 @@ pub(crate) struct Endpoint {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are leaves, and a request has one place less to look at"
+)]
 pub(crate) enum EndpointKind {
-    Leaf(Box<Leaf>),
+    Leaf(Leaf),
     Group(Group),
     /// `<endpoint key="…"/>` where an endpoint is defined: stands for another one.
     Indirect(EndpointRef),
@@ -95,4 +99,16 @@ pub(crate) enum Address {
     Fixed(String),
     /// `<default>`: where the message's To says.
     To,
+}
+
+impl Address {
+    /// The first byte of what is written, 0 where there is none.
+    pub(super) fn first(&self) -> u8 {
+        let text = match self {
+            Self::Http { template, .. } => template.as_str(),
+            Self::Fixed(uri) => uri,
+            Self::To => "",
+        };
+        text.as_bytes().first().copied().unwrap_or(0)
+    }
 }

@@ -3,7 +3,7 @@
 use super::NotExecuted;
 
 /// What one `<handler>` does. Those without any effect are not in the plan.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) enum Handler {
     /// CORSRequestHandler.
     Cors(Cors),
@@ -25,7 +25,7 @@ pub(crate) enum Handler {
 }
 
 /// The properties of a CORSRequestHandler; `None`: as `[apim.cors]` says.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Hash)]
 pub(crate) struct Cors {
     pub(crate) allow_headers: Option<String>,
     pub(crate) allowed_origins: Option<Vec<String>>,
@@ -39,7 +39,7 @@ pub(crate) struct Cors {
 }
 
 /// The properties of an APIAuthenticationHandler.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Hash)]
 pub(crate) struct Authenticator {
     /// APISecurity: `oauth2`, `api_key`, `basic_auth`, `mutualssl` and which of them must be.
     pub(crate) schemes: Vec<String>,

@@ -1,6 +1,7 @@
 //! The executable plan of one artifact: immutable, without XML.
 
 mod authentication;
+pub(crate) mod common;
 mod endpoint;
 mod handler;
 mod rewrite;
@@ -54,6 +55,31 @@ pub struct Plan {
     pub(crate) tokens: Cell<Mutex<Tokens>>,
 }
 
+impl Plan {
+    /// Reads of all that a request for this resource needs a little, depth by depth. Among thousands
+    /// of plans little of one is in the processor's caches: here what is of one depth is fetched at
+    /// once, while a request comes to one after the other, and waits for each.
+    pub fn touch(&self, api: usize, resource: usize) {
+        let api = self.apis.get(api);
+        let endpoint = self.endpoints.first();
+        let mut seen = self.sequence_names.len() + self.local_entries.len();
+        seen += api.map_or(0, |api| api.handlers.len());
+        seen += endpoint.map_or(0, |endpoint| endpoint.properties.len());
+        if let Some(resource) = api.and_then(|api| api.resources.get(resource)) {
+            seen += usize::from(resource.pattern.as_bytes().first().copied().unwrap_or(0));
+            seen += usize::from(resource.out_sequence.is_some());
+        }
+        if let Some(endpoint) = endpoint {
+            seen += Arc::strong_count(endpoint.shared.get());
+            seen += usize::from(endpoint.name.as_bytes().first().copied().unwrap_or(0));
+            if let EndpointKind::Leaf(leaf) = &endpoint.kind {
+                seen += usize::from(leaf.address.first()) + usize::from(leaf.discard);
+            }
+        }
+        std::hint::black_box(seen);
+    }
+}
+
 /// Secrets by alias; their values are never shown.
 #[derive(Default)]
 pub(crate) struct Secrets(pub(crate) HashMap<String, String>);
@@ -70,7 +96,7 @@ pub struct ApiPlan {
     pub(crate) resources: Vec<ResourcePlan>,
     pub(crate) key_type: KeyType,
     /// In the order of the document; each sees the request, then the response.
-    pub(crate) handlers: Vec<Handler>,
+    pub(crate) handlers: Arc<[Handler]>,
     /// The gateway's `fault`, which handles what no resource's fault sequence does.
     pub(crate) fault: SequenceRef,
 }
@@ -111,13 +137,13 @@ pub(crate) enum Flow {
     Reference(SequenceRef),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) struct Sequence {
     pub(crate) block: Block,
     pub(crate) on_error: Option<SequenceRef>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) enum SequenceRef {
     /// One of the plan's.
     Own(usize),
@@ -132,7 +158,7 @@ pub(crate) enum SequenceRef {
     NotExecuted(NotExecuted),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) enum Mediator {
     Property(Box<Property>),
     Filter(Box<Filter>),
@@ -173,7 +199,7 @@ pub(crate) enum Mediator {
 }
 
 /// ApiKeyMediator.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct ApiKey {
     /// The name of the header, or of the query parameter.
     pub(crate) name: String,
@@ -182,27 +208,27 @@ pub(crate) struct ApiKey {
 }
 
 /// The headers of WS-Addressing that steer the engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Addressing {
     To,
     Action,
 }
 
 /// The element and its place, as the 501 answer names them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NotExecuted {
     pub(crate) what: String,
     pub(crate) place: String,
 }
 
 /// A value written in the artifact, or computed per message.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) enum Operand {
     Literal(String),
     Expression(Expression),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct Property {
     pub(crate) name: String,
     pub(crate) scope: Scope,
@@ -214,7 +240,7 @@ pub(crate) struct Property {
 }
 
 /// The type of a property's value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum ValueKind {
     #[default]
     Text,
@@ -227,14 +253,14 @@ pub(crate) enum ValueKind {
     Json,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct Filter {
     pub(crate) condition: Condition,
     pub(crate) then: Block,
     pub(crate) otherwise: Block,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) enum Condition {
     /// The whole string value matches; no value is no match.
     Matches(Expression, Whole),
@@ -242,14 +268,14 @@ pub(crate) enum Condition {
     Holds(Expression),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct Switch {
     pub(crate) source: Expression,
     pub(crate) cases: Vec<(Whole, Block)>,
     pub(crate) default: Block,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct Log {
     /// Whether the message's address and method are logged besides the properties.
     pub(crate) message: bool,
@@ -259,7 +285,7 @@ pub(crate) struct Log {
 }
 
 /// Synapse's log categories, as far as log lines tell them apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LogCategory {
     Debug,
     Info,
@@ -267,14 +293,14 @@ pub enum LogCategory {
     Error,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct PayloadFactory {
     pub(crate) media: Media,
     pub(crate) format: String,
     pub(crate) arguments: Vec<Argument>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct Argument {
     pub(crate) value: Operand,
     /// Text is put in as text, whatever it looks like.
@@ -282,7 +308,7 @@ pub(crate) struct Argument {
 }
 
 /// A SOAP fault, or its JSON.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct MakeFault {
     /// 11 or 12; `None`: that of the message.
     pub(crate) version: Option<u8>,
@@ -296,13 +322,13 @@ pub(crate) struct MakeFault {
     pub(crate) response: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct Enrich {
     pub(crate) source: EnrichSource,
     pub(crate) target: EnrichTarget,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) enum EnrichSource {
     Body,
     Envelope,
@@ -311,7 +337,7 @@ pub(crate) enum EnrichSource {
     Inline(String, Media),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) enum EnrichTarget {
     Body,
     Envelope,
@@ -329,7 +355,7 @@ pub(crate) enum EnrichTarget {
 }
 
 /// What `enrich` does at its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     Replace,
     Child,
@@ -344,7 +370,7 @@ pub(crate) struct Template {
     pub(crate) sequence: Sequence,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct CallTemplate {
     /// `None`: nothing of that name was there when the plan was made.
     pub(crate) template: Option<usize>,
@@ -354,7 +380,7 @@ pub(crate) struct CallTemplate {
 }
 
 /// `cache` that finds: answers from what was kept.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct Cache {
     /// Milliseconds.
     pub(crate) timeout: i64,
@@ -373,7 +399,7 @@ pub(crate) struct Cache {
 }
 
 /// What kind of text a body holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Media {
     Xml,
     Json,

@@ -3,7 +3,7 @@
 use super::Operand;
 use crate::pattern::{Pattern, Whole};
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct Rewrite {
     /// The property that is rewritten; `None`: To.
     pub(crate) input: Option<String>,
@@ -11,14 +11,14 @@ pub(crate) struct Rewrite {
     pub(crate) rules: Vec<RewriteRule>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct RewriteRule {
     pub(crate) condition: Option<Check>,
     pub(crate) actions: Vec<RewriteAction>,
 }
 
 /// A condition of a rewrite rule.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) enum Check {
     Equal(CheckSource, String),
     Match(CheckSource, Whole),
@@ -27,7 +27,7 @@ pub(crate) enum Check {
     Not(Box<Check>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) enum CheckSource {
     Fragment(Fragment),
     Header(String),
@@ -36,7 +36,7 @@ pub(crate) enum CheckSource {
 }
 
 /// A part of a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fragment {
     Protocol,
     User,
@@ -48,14 +48,14 @@ pub(crate) enum Fragment {
     Full,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct RewriteAction {
     pub(crate) fragment: Fragment,
     pub(crate) change: Change,
     pub(crate) value: Option<Operand>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) enum Change {
     Set,
     Append,

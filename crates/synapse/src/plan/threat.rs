@@ -1,5 +1,6 @@
 //! Threat protection in a plan.
 
+use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
 use super::{NotExecuted, SequenceRef};
@@ -8,7 +9,7 @@ use crate::pattern::Pattern;
 /// Patterns of one mediator that are kept: they are properties, and mostly always the same.
 const MAX_PATTERNS: usize = 4;
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Hash)]
 pub(crate) struct Protection {
     pub(crate) threat: Threat,
     /// `_threat_fault_`.
@@ -25,6 +26,19 @@ pub(crate) enum Threat {
     Json,
     /// XMLSchemaValidator.
     Xml,
+}
+
+/// Each is like itself alone: what it has kept is its own.
+impl PartialEq for Threat {
+    fn eq(&self, _: &Self) -> bool {
+        false
+    }
+}
+
+impl Hash for Threat {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+    }
 }
 
 impl Threat {

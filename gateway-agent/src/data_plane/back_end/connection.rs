@@ -13,7 +13,6 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::rt::{Read, Write};
 
 use super::pool::Place;
-use crate::data_plane::batched::Batched;
 use crate::data_plane::body::StreamBody;
 
 /// Reads and writes for as long as it is polled; ends with the connection.
@@ -29,7 +28,7 @@ impl Connection {
     where
         S: Read + Write + Send + Unpin + 'static,
     {
-        let (sender, connection) = handshake(Batched::new(stream)).await?;
+        let (sender, connection) = handshake(stream).await?;
         let connection = connection.with_upgrades();
         let driver = Box::pin(async move {
             // Who has asked gets the error.

@@ -9,12 +9,14 @@ use hashbrown::HashMap;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tower_service::Service as _;
 
 use super::connection::Connection;
+use crate::data_plane::batched::Batched;
 use crate::data_plane::body::StreamBody;
 
 /// How long a connection waits for the next request before it is closed.
@@ -109,7 +111,14 @@ impl Pool {
             .map_err(|error| CallError::Connect(error.into()))?;
         let stream = self.connector.clone().call(uri).await;
         let stream = stream.map_err(CallError::Connect)?;
-        Connection::new(stream).await.map_err(CallError::Http)
+        let connection = match stream {
+            MaybeHttpsStream::Http(tcp) => {
+                let batched = Batched::new(tcp.into_inner());
+                Connection::new(TokioIo::new(batched)).await
+            }
+            tls @ MaybeHttpsStream::Https(_) => Connection::new(tls).await,
+        };
+        connection.map_err(CallError::Http)
     }
 }
 

@@ -12,14 +12,14 @@ use serde_json::Value;
 /// Values that one path may look at.
 const MAX_VISITS: usize = 1_000_000;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) struct JsonPath {
     steps: Vec<Step>,
     /// Names one place at most.
     definite: bool,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 enum Step {
     Names(Vec<String>),
     Indices(Vec<i64>),
@@ -32,14 +32,14 @@ enum Step {
 }
 
 /// One condition of a filter.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 struct Test {
     path: Vec<Step>,
     /// `None`: it has to be there.
     is: Option<(Comparison, Value)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 enum Comparison {
     Equal,
     NotEqual,
