@@ -18,6 +18,9 @@ use tokio::sync::OnceCell;
 
 use crate::data::DC;
 
+/// The profile of programs that are installed.
+const INSTALLED: &str = "dist";
+
 /// The data directory that the programs share: database, certificates, users, snapshots.
 #[derive(Debug)]
 pub struct Ground {
@@ -28,7 +31,8 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Builds the programs, as this one is built, and makes the directory.
+    /// Builds the programs, as they are installed unless this one is a debug build, and makes the
+    /// directory.
     ///
     /// # Errors
     /// When they do not build.
@@ -128,7 +132,7 @@ impl Ground {
     }
 }
 
-/// Builds the programs of this workspace, once, as this one is built; returns where they are.
+/// Builds the programs of this workspace, once; returns where they are.
 async fn built() -> anyhow::Result<PathBuf> {
     static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
     BUILT.get_or_try_init(build).await.cloned()
@@ -138,22 +142,22 @@ async fn build() -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet"]);
-    // Together with this program: of other packages alone Cargo would build the libraries again, with
-    // only the features that those need.
-    for package in ["bench", "traffic-manager", "gateway-agent"] {
+    for package in ["traffic-manager", "gateway-agent"] {
         build.args(["--package", package]);
     }
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
     let mut here = std::env::current_exe()?;
     here.pop();
-    // Cargo names the directory by the profile, but for this one.
-    match here.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => {}
-        Some(profile) => {
-            build.args(["--profile", profile]);
-        }
-    }
+    let programs = if here.ends_with("debug") {
+        // Together with this program: of other packages alone Cargo would build the libraries again,
+        // with only the features that those need.
+        build.args(["--package", "bench"]);
+        here
+    } else {
+        build.args(["--profile", INSTALLED]);
+        here.with_file_name(INSTALLED)
+    };
     let status = build.status().await.context("cargo")?;
     ensure!(status.success(), "the programs do not build");
-    Ok(here)
+    Ok(programs)
 }

@@ -1,16 +1,19 @@
 //! Writes that go out together.
 //!
-//! A small write waits until everything else that is ready on its thread has had its turn; then all
-//! that have come together go out one behind the other. The other sides find several messages when
-//! they wake up, and the connections need not be polled once more for it: one of them, which was the
-//! first, sends for all.
+//! A small write waits until what else is ready on its thread has had its turn; then all that have
+//! come together go out one behind the other. The other sides find several messages when they wake
+//! up, and the connections need not be polled once more for it: one of them, which was the first,
+//! sends for all. What cannot be sent at once goes out as the other side takes it, without the
+//! connection; it is no more than [`SMALL`].
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
+use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -18,6 +21,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 /// Bytes of a connection that wait at most. Larger writes do not wait: they are worth their own call,
 /// and would be copied.
 const SMALL: usize = 4096;
+
+/// Connections of one batch.
+const MOST: usize = 64;
 
 /// A connection whose small writes go out with those of others.
 pub(crate) struct Batched {
@@ -34,16 +40,17 @@ struct Leads {
 }
 
 /// What goes out of one connection.
-struct Outlet(Mutex<Out>);
-
-struct Out {
+struct Outlet {
     writes: OwnedWriteHalf,
+    out: Mutex<Out>,
+}
+
+#[derive(Default)]
+struct Out {
     /// Bytes that have been taken, and not sent.
     unsent: Vec<u8>,
     /// It is in a batch, which will send them.
     waits: bool,
-    /// Who is told when a batch could not send them.
-    waker: Option<Waker>,
     failure: Option<io::Error>,
 }
 
@@ -55,106 +62,163 @@ thread_local! {
     static OPEN: RefCell<Option<Arc<Batch>>> = const { RefCell::new(None) };
 }
 
+/// Sends what waits on this thread, before something that takes long.
+pub(crate) fn send_waiting() {
+    let open = OPEN.with_borrow_mut(Option::take);
+    if let Some(batch) = open {
+        batch.send();
+    }
+}
+
 impl Batch {
     /// Puts an outlet into the open batch. Where there is none it is the first of a new one, which the
     /// caller has to send.
     fn join(outlet: &Arc<Outlet>) -> Option<Arc<Self>> {
-        OPEN.with_borrow_mut(|open| {
+        let outlet = Arc::clone(outlet);
+        let full = OPEN.with_borrow_mut(|open| {
             if let Some(batch) = open
                 && let Some(outlets) = lock(&batch.0).as_mut()
             {
-                outlets.push(Arc::clone(outlet));
-                return None;
+                outlets.push(outlet);
+                return Ok((outlets.len() >= MOST).then(|| Arc::clone(batch)));
             }
-            let batch = Arc::new(Self(Mutex::new(Some(vec![Arc::clone(outlet)]))));
+            let batch = Arc::new(Self(Mutex::new(Some(vec![outlet]))));
             *open = Some(Arc::clone(&batch));
-            Some(batch)
-        })
+            Err(batch)
+        });
+        match full {
+            Err(new) => Some(new),
+            Ok(full) => {
+                if let Some(batch) = full {
+                    batch.send();
+                }
+                None
+            }
+        }
     }
 
     fn send(&self) {
         let outlets = lock(&self.0).take();
         for outlet in outlets.into_iter().flatten() {
-            lock(&outlet.0).send();
+            outlet.send();
         }
     }
 }
 
-impl Out {
-    /// Sends what waits. What cannot be sent now is left to the connection's own task.
-    fn send(&mut self) {
-        self.waits = false;
-        if self.unsent.is_empty() {
-            return;
-        }
-        match self.writes.try_write(&self.unsent) {
-            Ok(sent) if sent == self.unsent.len() => {
-                self.unsent.clear();
+impl Outlet {
+    /// Sends what waits, and leaves to a task of its own what cannot be sent now.
+    fn send(self: Arc<Self>) {
+        let mut out = lock(&self.out);
+        out.waits = false;
+        match self.push(&mut out) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Ok(()) => return,
+            Err(error) => {
+                out.fail(error);
                 return;
             }
-            Ok(sent) => drop(self.unsent.drain(..sent)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => {
-                self.unsent.clear();
-                self.failure = Some(error);
+        }
+        drop(out);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(self.send_rest());
+        }
+    }
+
+    async fn send_rest(self: Arc<Self>) {
+        loop {
+            let writable = self.writes.writable().await;
+            let mut out = lock(&self.out);
+            match writable.and_then(|()| self.push(&mut out)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(()) => return,
+                Err(error) => {
+                    out.fail(error);
+                    return;
+                }
             }
         }
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
+    }
+
+    /// Sends all that there is, or fails by [`ErrorKind::WouldBlock`].
+    fn push(&self, out: &mut Out) -> io::Result<()> {
+        while !out.unsent.is_empty() {
+            match self.writes.try_write(&out.unsent)? {
+                0 => return Err(ErrorKind::WriteZero.into()),
+                sent if sent == out.unsent.len() => out.unsent.clear(),
+                sent => drop(out.unsent.drain(..sent)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Does it again when the connection takes something, for as long as it does not.
+    fn poll_io<T>(
+        &self,
+        context: &mut Context<'_>,
+        mut io: impl FnMut() -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            match io() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    ready!(self.writes.as_ref().poll_write_ready(context))?;
+                }
+                done => return Poll::Ready(done),
+            }
         }
     }
 
     /// Sends what is left of earlier writes, whatever it waits for.
-    fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(failure) = self.failure.take() {
+    fn poll_rest(&self, out: &mut Out, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(failure) = out.failure.take() {
             return Poll::Ready(Err(failure));
         }
-        while !self.unsent.is_empty() {
-            let sent = ready!(Pin::new(&mut self.writes).poll_write(context, &self.unsent))?;
-            if sent == 0 {
-                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
-            }
-            self.unsent.drain(..sent);
-        }
-        Poll::Ready(Ok(()))
+        self.poll_io(context, || self.push(out))
     }
+}
 
-    fn is_told(&mut self, waker: &Waker) {
-        match &self.waker {
-            Some(known) if known.will_wake(waker) => {}
-            _ => self.waker = Some(waker.clone()),
-        }
+impl Out {
+    /// The connection is told when it writes or flushes the next time.
+    fn fail(&mut self, error: io::Error) {
+        self.unsent.clear();
+        self.failure = Some(error);
     }
 }
 
 impl Batched {
     pub(crate) fn new(stream: TcpStream) -> Self {
         let (reads, writes) = stream.into_split();
-        let out = Out {
-            writes,
-            unsent: Vec::new(),
-            waits: false,
-            waker: None,
-            failure: None,
-        };
+        let out = Mutex::default();
         Self {
             reads,
-            outlet: Arc::new(Outlet(Mutex::new(out))),
+            outlet: Arc::new(Outlet { writes, out }),
             leads: None,
         }
     }
 
-    /// Takes a write of `length` bytes, where they may wait; else all before it have been sent.
-    fn poll_take<'p>(
+    /// Sends the batch of which this connection was the first, if it is.
+    fn send_batch(&mut self) {
+        if let Some(leads) = self.leads.take() {
+            leads.batch.send();
+        }
+    }
+
+    /// Takes a write, where it may wait; else all before it have been sent.
+    fn poll_take(
         &mut self,
         context: &mut Context<'_>,
-        length: usize,
-        pieces: impl Iterator<Item = &'p [u8]>,
+        pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<Option<usize>>> {
-        let mut out = lock(&self.outlet.0);
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let mut out = lock(&self.outlet.out);
         let fits = out.unsent.len().saturating_add(length) <= SMALL;
         if !(out.waits && fits) {
-            ready!(out.poll_rest(context))?;
+            if self.leads.is_some() {
+                // The others must not wait for this connection.
+                drop(out);
+                self.send_batch();
+                out = lock(&self.outlet.out);
+            }
+            ready!(self.outlet.poll_rest(&mut out, context))?;
         }
         if !fits {
             return Poll::Ready(Ok(None));
@@ -162,12 +226,11 @@ impl Batched {
         for piece in pieces {
             out.unsent.extend_from_slice(piece);
         }
-        if !out.waits && length > 0 {
-            out.waits = true;
-            if let Some(batch) = Batch::join(&self.outlet) {
-                let waited = false;
-                self.leads = Some(Leads { batch, waited });
-            }
+        if length > 0 && !std::mem::replace(&mut out.waits, true) {
+            drop(out);
+            let batch = Batch::join(&self.outlet);
+            let waited = false;
+            self.leads = batch.map(|batch| Leads { batch, waited });
         }
         Poll::Ready(Ok(Some(length)))
     }
@@ -185,15 +248,11 @@ impl AsyncRead for Batched {
 
 impl AsyncWrite for Batched {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let pieces = std::iter::once(data);
-        match ready!(self.poll_take(context, data.len(), pieces))? {
-            Some(taken) => Poll::Ready(Ok(taken)),
-            None => Pin::new(&mut lock(&self.outlet.0).writes).poll_write(context, data),
-        }
+        self.poll_write_vectored(context, &[IoSlice::new(data)])
     }
 
     fn poll_write_vectored(
@@ -201,11 +260,13 @@ impl AsyncWrite for Batched {
         context: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let length = data.iter().map(|piece| piece.len()).sum();
-        let pieces = data.iter().map(|piece| &**piece);
-        match ready!(self.poll_take(context, length, pieces))? {
+        match ready!(self.poll_take(context, data))? {
             Some(taken) => Poll::Ready(Ok(taken)),
-            None => Pin::new(&mut lock(&self.outlet.0).writes).poll_write_vectored(context, data),
+            None => {
+                let writes = &self.outlet.writes;
+                self.outlet
+                    .poll_io(context, || writes.try_write_vectored(data))
+            }
         }
     }
 
@@ -218,33 +279,30 @@ impl AsyncWrite for Batched {
             if !std::mem::replace(&mut leads.waited, true) {
                 ready!(pin!(tokio::task::yield_now()).poll(context));
             }
-            leads.batch.send();
-            self.leads = None;
+            self.send_batch();
         }
-        let mut out = lock(&self.outlet.0);
-        if out.waits {
+        let mut out = lock(&self.outlet.out);
+        match out.waits {
             // Whoever leads sends it.
-            out.is_told(context.waker());
-            return Poll::Ready(Ok(()));
+            true => Poll::Ready(Ok(())),
+            false => self.outlet.poll_rest(&mut out, context),
         }
-        out.poll_rest(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(leads) = self.leads.take() {
-            leads.batch.send();
+        self.send_batch();
+        ready!(self.outlet.poll_rest(&mut lock(&self.outlet.out), context))?;
+        match SockRef::from(self.outlet.writes.as_ref()).shutdown(Shutdown::Write) {
+            // The other side has closed already.
+            Err(error) if error.kind() != ErrorKind::NotConnected => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(())),
         }
-        let mut out = lock(&self.outlet.0);
-        ready!(out.poll_rest(context))?;
-        Pin::new(&mut out.writes).poll_shutdown(context)
     }
 }
 
 impl Drop for Batched {
     fn drop(&mut self) {
-        if let Some(leads) = self.leads.take() {
-            leads.batch.send();
-        }
+        self.send_batch();
     }
 }
 
@@ -353,39 +411,65 @@ mod tests {
         assert!(got == all);
     }
 
+    /// Writes as much as the connection takes while nobody reads.
+    fn fill(stream: &Batched) -> usize {
+        let mut sent = 0;
+        loop {
+            match stream.outlet.writes.try_write(&[7; 65_536]) {
+                Ok(taken) => sent += taken,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    return sent;
+                }
+            }
+        }
+    }
+
     #[tokio::test]
-    async fn a_batch_that_cannot_send_leaves_it_to_the_connection() {
+    async fn what_a_batch_cannot_send_goes_out_without_the_connection() {
         let (mut one, _first) = pair().await;
         let (mut other, mut second) = pair().await;
-        // As much as the connection takes while nobody reads.
-        let mut sent = 0;
-        let full = loop {
-            let writes = &mut lock(&other.outlet.0).writes;
-            match writes.try_write(&[7; 65_536]) {
-                Ok(taken) => sent += taken,
-                Err(error) => break error.kind(),
-            }
-        };
-        assert_eq!(full, ErrorKind::WouldBlock);
+        let sent = fill(&other);
         written(&mut one, b"a").await;
         written(&mut other, b"b").await;
-        let waits = tokio::spawn(async move {
-            // First it is in the batch, then it waits for the reader.
-            std::future::poll_fn(|context| Pin::new(&mut other).poll_flush(context)).await?;
-            std::future::poll_fn(|context| {
-                if lock(&other.outlet.0).waits {
-                    return Poll::Pending;
-                }
-                Pin::new(&mut other).poll_flush(context)
-            })
-            .await?;
-            other.shutdown().await
-        });
-        tokio::task::yield_now().await;
         one.flush().await.unwrap();
+        // Nobody polls the other one any more.
         let got = read(&mut second, sent + 1).await;
         assert_eq!(got.last(), Some(&b'b'));
-        waits.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_first_one_that_is_stuck() {
+        let (mut one, _first) = pair().await;
+        let (mut other, mut second) = pair().await;
+        fill(&one);
+        written(&mut one, b"a").await;
+        written(&mut other, b"b").await;
+        let large = vec![0; 2 * SMALL];
+        assert!(tried(&mut one, &large).is_none(), "the connection is full");
+        assert_eq!(read(&mut second, 1).await, b"b");
+    }
+
+    /// What a write gives that is tried once.
+    fn tried(stream: &mut Batched, data: &[u8]) -> Option<io::Result<usize>> {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        match Pin::new(stream).poll_write(&mut context, data) {
+            Poll::Ready(written) => Some(written),
+            Poll::Pending => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_is_full_goes_out() {
+        let (mut one, mut first) = pair().await;
+        written(&mut one, b"a").await;
+        let mut others = Vec::new();
+        for _ in 1..MOST {
+            let (mut other, theirs) = pair().await;
+            written(&mut other, b"b").await;
+            others.push((other, theirs));
+        }
+        assert_eq!(read(&mut first, 1).await, b"a");
     }
 
     #[tokio::test]

@@ -7,8 +7,8 @@ use std::task::Context;
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Begins once, for all who watch it. Clones are the same.
-#[derive(Clone, Debug, Default)]
+/// Begins once, for all who watch it.
+#[derive(Debug, Default)]
 pub(super) struct Ending {
     begun: Arc<AtomicBool>,
     token: CancellationToken,

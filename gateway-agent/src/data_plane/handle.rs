@@ -23,6 +23,7 @@ use super::access_log::AccessLog;
 use super::admission::Admission;
 use super::answers::{self, come_again, finished, made, refused, trace};
 use super::back_end::BackEnds;
+use super::batched::send_waiting;
 use super::bodies::Bodies;
 use super::body::StreamBody;
 use super::correlation::Correlation;
@@ -245,6 +246,8 @@ impl Gateway {
                     if let Some(refusal) = bodies.refusal() {
                         return refused(refusal);
                     }
+                    // To look into a body takes long; answers that are made must not wait for it.
+                    send_waiting();
                     step = exchange.read(read);
                     continue;
                 }

@@ -41,6 +41,11 @@ impl<T: Default> Cell<T> {
         self.0.get_or_init(Arc::default)
     }
 
+    /// What is there, if it has been needed.
+    pub(crate) fn peek(&self) -> Option<&Arc<T>> {
+        self.0.get()
+    }
+
     /// Goes on with what `older` has; too late once this one has been used.
     pub(crate) fn take_over(&self, older: &Self) {
         let _ = self.0.set(Arc::clone(older.get()));

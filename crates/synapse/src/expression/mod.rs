@@ -85,8 +85,14 @@ pub(crate) enum Expression {
 }
 
 /// A number that is written in an expression.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Constant(pub(crate) f64);
+
+impl PartialEq for Constant {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
 
 impl Hash for Constant {
     fn hash<H: Hasher>(&self, state: &mut H) {

@@ -102,13 +102,12 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// The first byte of what is written, 0 where there is none.
-    pub(super) fn first(&self) -> u8 {
-        let text = match self {
+    /// As it is written, empty where it is not.
+    pub(super) fn as_str(&self) -> &str {
+        match self {
             Self::Http { template, .. } => template.as_str(),
             Self::Fixed(uri) => uri,
             Self::To => "",
-        };
-        text.as_bytes().first().copied().unwrap_or(0)
+        }
     }
 }

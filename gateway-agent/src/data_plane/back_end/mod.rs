@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING};
-use http::uri::{PathAndQuery, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -29,6 +29,8 @@ use super::hop::strip_hop_by_hop;
 use super::refuse::framing_rule;
 use super::tokens::Turns;
 use super::upgrade;
+
+const NOT_CONNECTED: &str = "Error connecting to the back end";
 
 /// Where calls really go.
 #[derive(Clone, Copy, Debug, Default)]
@@ -185,21 +187,28 @@ impl BackEnds {
         }
         let mut request = Request::new(body);
         *request.method_mut() = call.method.parse().map_err(|_| bad("bad method"))?;
-        let path = uri.path_and_query;
+        // One of an address with nothing but a fragment behind the host is empty.
+        let path = uri.path_and_query.filter(|path| path.as_str() != "/");
         *request.uri_mut() = path.unwrap_or(PathAndQuery::from_static("/")).into();
         *request.headers_mut() = headers;
-        let scheme = scheme(uri.scheme).ok_or_else(|| bad("its address is not one of HTTP"))?;
-        Ok((self.routed((scheme, authority))?, request))
+        Ok((self.routed(uri.scheme, authority)?, request))
     }
 
     /// Where to connect to under the policy.
-    fn routed(&self, (scheme, authority): Origin) -> Result<Origin, Fault> {
+    fn routed(&self, scheme: Option<Scheme>, authority: Authority) -> Result<Origin, Fault> {
+        let real = |authority| match of_http(scheme) {
+            Some(scheme) => Ok((scheme, authority)),
+            None => Err(Fault {
+                detail: "its address is not one of HTTP".to_owned(),
+                ..Fault::new(Fault::CONNECTION_FAILED, NOT_CONNECTED)
+            }),
+        };
         let BackEndPolicy::Sandbox {
             sample,
             known_ports,
         } = self.policy
         else {
-            return Ok((scheme, authority));
+            return real(authority);
         };
         let host = authority.host().trim_matches(['[', ']']);
         let loopback = host == "localhost"
@@ -210,7 +219,7 @@ impl BackEnds {
             .port_u16()
             .is_some_and(|port| known_ports.contains(&port));
         if loopback && !known {
-            return Ok((scheme, authority));
+            return real(authority);
         }
         match sample.to_string().parse() {
             Ok(sample) => Ok((Scheme::HTTP, sample)),
@@ -220,7 +229,7 @@ impl BackEnds {
 }
 
 /// WebSockets begin as HTTP: `ws` is `http`, and `wss` is `https` (RFC 6455, section 3).
-fn scheme(scheme: Option<Scheme>) -> Option<Scheme> {
+fn of_http(scheme: Option<Scheme>) -> Option<Scheme> {
     match scheme.as_ref()?.as_str() {
         "http" | "ws" => Some(Scheme::HTTP),
         "https" | "wss" => Some(Scheme::HTTPS),
@@ -291,7 +300,7 @@ fn fault(error: &CallError) -> Fault {
         }
     }
     let message = match code {
-        Fault::CONNECTION_FAILED => "Error connecting to the back end",
+        Fault::CONNECTION_FAILED => NOT_CONNECTED,
         _ => "Error in Sender",
     };
     Fault {
@@ -326,8 +335,8 @@ mod tests {
         .unwrap();
         let routed = |url: &str| {
             let uri = url.parse::<Uri>().unwrap().into_parts();
-            let origin = (uri.scheme.unwrap(), uri.authority.unwrap());
-            let (scheme, authority) = back_ends.routed(origin).unwrap();
+            let routed = back_ends.routed(uri.scheme, uri.authority.unwrap());
+            let (scheme, authority) = routed.unwrap();
             format!("{scheme}://{authority}")
         };
         assert_eq!(routed("http://localhost:1234"), "http://localhost:1234");

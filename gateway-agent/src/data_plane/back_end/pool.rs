@@ -129,11 +129,16 @@ async fn sweep(places: Weak<Mutex<Places>>) {
         let Some(places) = places.upgrade() else {
             return;
         };
+        let all: Vec<_> = lock(&places).all.values().cloned().collect();
+        for place in all {
+            // A connection that is asked about takes no part of this task's turn.
+            tokio::task::coop::unconstrained(async { place.sweep() }).await;
+            tokio::task::yield_now().await;
+        }
         let mut places = lock(&places);
-        // A place without connections is one that somebody may be about to fill.
-        places
-            .all
-            .retain(|_, place| place.sweep() > 0 || Arc::strong_count(place) > 1);
+        // One without connections may be somebody's who is about to bring one.
+        let is_used = |place: &Arc<Place>| !place.is_empty() || Arc::strong_count(place) > 1;
+        places.all.retain(|_, place| is_used(place));
         if places.all.is_empty() {
             places.swept = false;
             return;
@@ -143,7 +148,13 @@ async fn sweep(places: Weak<Mutex<Places>>) {
 
 impl Place {
     fn take(&self) -> Option<Connection> {
-        Some(lock(&self.0).pop()?.connection)
+        let last = lock(&self.0).pop()?;
+        // Those before it have waited even longer; they are closed by the way.
+        (last.since.elapsed() < IDLE).then_some(last.connection)
+    }
+
+    fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
     }
 
     /// Keeps a connection for the next request.
@@ -154,11 +165,14 @@ impl Place {
         });
     }
 
-    /// Returns how many are left.
-    fn sweep(&self) -> usize {
+    /// Closes those that have waited too long, or that the back end has closed.
+    fn sweep(&self) {
+        let mut swept = std::mem::take(&mut *lock(&self.0));
+        swept.retain_mut(|idle| idle.since.elapsed() < IDLE && idle.connection.is_open());
         let mut idle = lock(&self.0);
-        idle.retain_mut(|idle| idle.since.elapsed() < IDLE && idle.connection.is_open());
-        idle.len()
+        // What has come meanwhile was used last.
+        swept.append(&mut idle);
+        *idle = swept;
     }
 }
 
