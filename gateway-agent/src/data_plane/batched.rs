@@ -242,7 +242,21 @@ impl AsyncRead for Batched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.reads).poll_read(context, buffer)
+        if self.leads.as_ref().is_some_and(|leads| leads.waited) {
+            // Who reads on and on may not come to flush.
+            self.send_batch();
+        }
+        let before = buffer.remaining();
+        ready!(Pin::new(&mut self.reads).poll_read(context, buffer))?;
+        let is_end = before > 0 && buffer.remaining() == before;
+        // Who has failed to send has taken the socket's error, and left it with what looks like an end.
+        match is_end
+            .then(|| lock(&self.outlet.out).failure.take())
+            .flatten()
+        {
+            Some(failure) => Poll::Ready(Err(failure)),
+            None => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -312,12 +326,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     async fn pair() -> (Batched, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -336,7 +353,7 @@ mod tests {
     async fn read(stream: &mut TcpStream, length: usize) -> Vec<u8> {
         let mut data = vec![0; length];
         let read = stream.read_exact(&mut data);
-        let read = tokio::time::timeout(Duration::from_secs(20), read).await;
+        let read = tokio::time::timeout(PATIENCE, read).await;
         read.unwrap().unwrap();
         data
     }
@@ -377,7 +394,8 @@ mod tests {
         written(&mut other, b"b").await;
         other.shutdown().await.unwrap();
         let mut all = Vec::new();
-        second.read_to_end(&mut all).await.unwrap();
+        let read = second.read_to_end(&mut all);
+        tokio::time::timeout(PATIENCE, read).await.unwrap().unwrap();
         assert_eq!(all, b"b");
         one.flush().await.unwrap();
     }
@@ -385,9 +403,14 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_takes_its_time_gets_all_in_order() {
         let (mut one, mut theirs) = pair().await;
+        SockRef::from(one.outlet.writes.as_ref())
+            .set_send_buffer_size(8192)
+            .unwrap();
+        SockRef::from(&theirs).set_recv_buffer_size(8192).unwrap();
         let lengths = [1, 100, 5000, 3000, 3000, 70_000, 1, 4096, 4097];
-        let all: Vec<u8> = (0..=250_u8).cycle().take(3_000_000).collect();
-        let sent = all.clone();
+        let all: Vec<u8> = (0..=250_u8).cycle().take(1_000_000).collect();
+        let (sent, progress) = (all.clone(), Arc::<AtomicUsize>::default());
+        let told = Arc::clone(&progress);
         let writes = tokio::spawn(async move {
             let mut rest = &sent[..];
             for length in lengths.into_iter().cycle() {
@@ -396,6 +419,7 @@ mod tests {
                 if length % 2 == 0 {
                     one.flush().await.unwrap();
                 }
+                told.fetch_add(now.len(), Ordering::Relaxed);
                 rest = then;
                 if rest.is_empty() {
                     break;
@@ -403,10 +427,25 @@ mod tests {
             }
             one.shutdown().await.unwrap();
         });
-        // Nothing is taken before the writer has to wait.
-        tokio::task::yield_now().await;
+        // Until the writer has to wait: it does not come any further.
+        let mut still = 0;
+        let mut came = 0;
+        while still < 1000 {
+            tokio::task::yield_now().await;
+            let now = progress.load(Ordering::Relaxed);
+            still = if now == came { still + 1 } else { 0 };
+            came = now;
+        }
+        assert!(came < all.len(), "the connection takes everything");
         let mut got = Vec::new();
-        theirs.read_to_end(&mut got).await.unwrap();
+        let mut piece = [0; 1000];
+        loop {
+            let read = tokio::time::timeout(PATIENCE, theirs.read(&mut piece)).await;
+            match read.unwrap().unwrap() {
+                0 => break,
+                read => got.extend_from_slice(&piece[..read]),
+            }
+        }
         writes.await.unwrap();
         assert!(got == all);
     }
@@ -478,9 +517,23 @@ mod tests {
         let (mut other, second) = pair().await;
         second.set_zero_linger().unwrap();
         drop(second);
+        other.reads.readable().await.unwrap();
         written(&mut one, b"a").await;
         written(&mut other, b"b").await;
         one.flush().await.unwrap();
         assert!(other.flush().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_no_end() {
+        let (mut one, _first) = pair().await;
+        let (mut other, second) = pair().await;
+        second.set_zero_linger().unwrap();
+        drop(second);
+        other.reads.readable().await.unwrap();
+        written(&mut one, b"a").await;
+        written(&mut other, b"b").await;
+        one.flush().await.unwrap();
+        assert!(other.read(&mut [0; 8]).await.is_err());
     }
 }

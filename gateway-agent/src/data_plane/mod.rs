@@ -2,7 +2,8 @@
 //!
 //! A request's way: `listen` accepts it, `refuse` judges its head, `handle` finds its API in the
 //! current route table and runs the plan, `admission` says who may use it, `back_end` makes the
-//! calls that the plan asks for, `answers` go to the client. `bodies` stream through `source`,
+//! calls that the plan asks for, `answers` go to the client; small writes in either direction go out
+//! together (`batched`). `ending` tells connections when it is time. `bodies` stream through `source`,
 //! where `coding` decodes what mediators look into; `hop` knows the headers that stay on one
 //! connection. `forwarded` and `correlation` are what back ends are told besides, `tokens` gets the
 //! access tokens that they want, `upgrade` makes tunnels of WebSockets, `transaction` is what

@@ -74,6 +74,8 @@ impl BackEnds {
         http.set_keepalive(Some(Duration::from_secs(60)));
         http.set_keepalive_interval(Some(Duration::from_secs(15)));
         http.set_keepalive_retries(Some(4));
+        // One that takes nothing is cut by the kernel when its call would have been given up.
+        http.set_tcp_user_timeout(Some(global_timeout));
         http.enforce_http(false);
         let provider = kit::tls::provider();
         let verifier = Verifier::new_with_extra_roots(authorities, Arc::clone(&provider))?;

@@ -1,6 +1,7 @@
 //! Bodies on their way: trailers, 100-continue, content codings.
 
 use std::io::{Read as _, Write as _};
+use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -13,7 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
 use super::raw::{Raw, eventually, noting, text_of};
-use super::{Serving, artifact, echo, mediating};
+use super::{Serving, Settings, artifact, echo, mediating};
 
 const WITH_TRAILERS: &[u8] =
     b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -195,10 +196,19 @@ async fn a_length_that_a_mediator_sets_does_not_travel_on() {
     );
 }
 
+/// A gateway that is given time for large bodies, however busy the machine is.
+async fn patient() -> Serving {
+    let settings = Settings {
+        back_end_timeout: Duration::from_secs(60),
+        ..Settings::default()
+    };
+    Serving::with(settings).await
+}
+
 #[tokio::test]
 async fn a_small_body_that_becomes_a_large_one_is_refused() {
     let (address, noted) = noting(b"").await;
-    let mut gateway = Serving::start().await;
+    let mut gateway = patient().await;
     gateway.deploy(&mediating(LOOKS, "", address), 1);
     let bomb = gzip(&vec![b' '; 17 * 1024 * 1024]);
     assert!(bomb.len() < 128 * 1024);
@@ -220,7 +230,7 @@ async fn a_small_body_that_becomes_a_large_one_is_refused() {
 #[tokio::test]
 async fn coded_bytes_that_decode_to_nothing_are_bounded() {
     let (address, noted) = noting(b"").await;
-    let mut gateway = Serving::start().await;
+    let mut gateway = patient().await;
     gateway.deploy(&mediating(LOOKS, "", address), 1);
     let nothing = gzip(b"");
     let body = nothing.repeat(17 * 1024 * 1024 / nothing.len());
