@@ -1,5 +1,6 @@
 //! Bodies on their way: trailers, 100-continue, content codings.
 
+use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
@@ -9,12 +10,15 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::raw::{Raw, eventually, noting, text_of};
 use super::{Serving, Settings, artifact, echo, mediating};
+use crate::data_plane::body::BodyError;
+use crate::data_plane::source::{Bounds, Source};
 
 const WITH_TRAILERS: &[u8] =
     b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -307,4 +311,34 @@ async fn a_kept_response_stays_coded_until_a_mediator_looks_into_it() {
         assert_eq!(body, "{\"b\": \"text\"}");
     }
     assert_eq!(text_of(&noted).matches("POST ").count(), 2);
+}
+
+/// A body as it comes in from a peer.
+async fn incoming(body: &'static [u8]) -> Incoming {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let answers = service_fn(move |_| async move {
+        Ok::<_, Infallible>(hyper::Response::new(Full::new(Bytes::from_static(body))))
+    });
+    let server = hyper::server::conn::http1::Builder::new();
+    tokio::spawn(server.serve_connection(TokioIo::new(theirs), answers));
+    let made = hyper::client::conn::http1::handshake(TokioIo::new(ours)).await;
+    let (mut client, connection) = made.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("/").header("host", "h");
+    let request = request.body(Full::<Bytes>::default()).unwrap();
+    client.send_request(request).await.unwrap().into_body()
+}
+
+#[tokio::test]
+async fn a_stream_that_is_superseded_is_not_taken_for_the_whole() {
+    let body = incoming(b"body").await;
+    let source = Source::new(body, &HeaderMap::new(), Bounds::NONE);
+    let mut first = source.stream(true);
+    let frame = first.frame().await.unwrap().unwrap();
+    assert_eq!(frame.into_data().unwrap(), "body");
+    let second = source.stream(true);
+    let ended = first.frame().await;
+    assert!(matches!(ended, Some(Err(BodyError::Superseded))));
+    let whole = second.collect().await.unwrap().to_bytes();
+    assert_eq!(whole, "body");
 }
