@@ -1,16 +1,18 @@
 //! Follows the label logs, deploys what they say, serves traffic.
 //!
-//! The files stand in the order of the flow: `hints` are what events say, `sync_core` decides
-//! what to pull, apply and repair, `driver` does that: `pull` asks the traffic manager, or
-//! `file_system` reads a shared directory instead, `compile`
-//! makes plans, `snapshot` keeps what has been applied on disk, `report` tells the traffic manager,
-//! `data_plane` serves clients, or `sidecar` writes the directory of
-//! another server that does; `tenants` are loaded when a request needs them. `management` takes what operators say on the gateway itself as
-//! `commands`. No database here: a gateway lives without one.
+//! The files stand in the order of the flow: `configured` is what the configuration asks for,
+//! `hints` are what events say, `sync_core` decides what to pull, apply and repair, `driver` does
+//! that: `pull` asks the traffic manager, or `file_system` reads a shared directory instead,
+//! `compile` makes plans, `snapshot` keeps what has been applied on disk, `report` tells the
+//! traffic manager, `data_plane` serves clients, or `sidecar` writes the directory of another
+//! server that does; `tenants` are loaded when a request needs them. `management` takes what
+//! operators say on the gateway itself as `commands`. No database here: a gateway lives without
+//! one.
 
 pub mod applied;
 pub mod commands;
 mod compile;
+mod configured;
 pub mod data_plane;
 pub mod driver;
 mod file_system;
@@ -30,10 +32,7 @@ pub mod sync_core;
 pub mod tenants;
 mod text;
 
-use std::collections::BTreeSet;
-use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,20 +41,15 @@ use artifact::Label;
 use commands::Commands;
 use events::{Bus, Subscription};
 use kit::access::Access;
-use kit::backoff::Backoff;
-use kit::config::{Config, ConfigError, LazyTenants};
+use kit::config::Config;
 use kit::credentials::Credentials;
-use kit::http_client::Trust;
-use synapse::mediate;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use applied::{Applied, Positions};
-use data_plane::access_log::{Destination, Format};
 use data_plane::{
-    AccessLog, Addresses, BackEndPolicy, BackEnds, Correlation, Gateway, NoCredentials,
-    RequestLimits, Tunnels,
+    Addresses, BackEndPolicy, BackEnds, Correlation, Gateway, NoCredentials, Tunnels,
 };
 use driver::{Driver, Retriever, no_routes};
 use file_system::Files;
@@ -69,7 +63,7 @@ use report::Reporter;
 use snapshot::Settings;
 use snapshot::ledger::{Ledger, Recorder};
 use snapshot::writer::Writer;
-use sync_core::{Core, Guard, Lazy, Progress, Waits};
+use sync_core::{Core, Progress};
 use tenants::Tenants;
 
 /// A running gateway.
@@ -103,8 +97,8 @@ impl Agent {
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         let sync = &config.apim.sync_runtime_artifacts.gateway;
-        let labels = labels(&sync.gateway_labels)?;
-        let listeners = match serves(config) {
+        let labels = configured::labels(&sync.gateway_labels)?;
+        let listeners = match configured::serves(config) {
             true => Some(data_plane::bind(config)?),
             false => None,
         };
@@ -114,15 +108,23 @@ impl Agent {
             Some(listeners) => Some(listeners.addresses()?),
             None => None,
         };
-        let id = gateway_id(config, addresses.map(|it| it.http));
-        let client = kit::http_client::client(&trust(config), &Credentials::of_gateway(config)?)?;
+        let id = configured::gateway_id(config, addresses.map(|it| it.http));
+        let client = kit::http_client::client(
+            &configured::trust(config),
+            &Credentials::of_gateway(config)?,
+        )?;
         let traffic_manager = config.traffic_manager_url();
 
         let (notice_sender, notices) = mpsc::unbounded_channel();
         let settings = Settings::of(config, &id, &labels);
         let recorder = settings.as_ref().map(|_| Recorder::default());
         let lazy = config.lazy_tenants()?;
-        let core = Core::new(core_settings(config, &id, &labels, lazy.as_ref()));
+        let core = Core::new(configured::core_settings(
+            config,
+            &id,
+            &labels,
+            lazy.as_ref(),
+        ));
         let (tenants, asks) = lazy
             .as_ref()
             .map(|lazy| Tenants::new(lazy.patience, core.tenants()))
@@ -154,11 +156,11 @@ impl Agent {
             progress: progress.clone(),
             patience: patience.clone(),
             trace_header: config.gateway.trace_header,
-            settings: Arc::new(engine_settings(config, addresses)),
+            settings: Arc::new(configured::engine_settings(config, addresses)),
             admission: Arc::new(NoCredentials),
             started: kit::clock::now_ms(),
             messages: Arc::default(),
-            limits: request_limits(config),
+            limits: configured::request_limits(config),
             trusted_proxies: Arc::new(config.trusted_proxies()),
             correlation: Correlation::new(
                 config
@@ -167,8 +169,8 @@ impl Agent {
                     .parse()
                     .context("gateway.correlation_header")?,
             ),
-            access_log: match serves(config) {
-                true => access_log(config)?,
+            access_log: match configured::serves(config) {
+                true => configured::access_log(config)?,
                 false => None,
             },
             tunnels: Tunnels::new(Duration::from_millis(
@@ -247,7 +249,7 @@ impl Agent {
             None => Retriever::TrafficManager(Source {
                 client: client.clone(),
                 traffic_manager: traffic_manager.clone(),
-                silence: silence(config),
+                silence: configured::silence(config),
                 artifacts_of: lazy.as_ref().map(|lazy| lazy.eager.to_string()),
             }),
             Some(root) => {
@@ -261,12 +263,12 @@ impl Agent {
                 Retriever::Files(files)
             }
         };
-        let sidecar = (!serves(config)).then(|| {
+        let sidecar = (!configured::serves(config)).then(|| {
             let (sidecar, said) = mpsc::unbounded_channel();
             let writer = sidecar::Writer {
                 root: config.gateway.synapse_directory.clone(),
                 gateway_id: id.clone(),
-                guard: guard(config),
+                guard: configured::guard(config),
                 notices: notice_sender.clone(),
             };
             serving.spawn(async move {
@@ -287,7 +289,7 @@ impl Agent {
             reconciliation: reconciliation.clone(),
             sidecar,
             last_report: 0,
-            folder: Some(Folder::new(overrides_folder(config))),
+            folder: Some(Folder::new(configured::overrides_folder(config))),
             overrides: Overrides::default(),
             overriding,
             ledger: recorder.clone().map(Ledger::new),
@@ -362,39 +364,6 @@ impl Agent {
     }
 }
 
-fn request_limits(config: &Config) -> RequestLimits {
-    let limits = &config.gateway.limits;
-    RequestLimits {
-        headers: limits.max_headers,
-        body: match limits.max_request_body_size {
-            0 => u64::MAX,
-            size => size,
-        },
-        silence: Duration::from_millis(limits.slow_client_timeout),
-    }
-}
-
-/// Starts the access log, where there is one.
-fn access_log(config: &Config) -> anyhow::Result<Option<AccessLog>> {
-    let log = &config.gateway.access_log;
-    if !log.enable {
-        return Ok(None);
-    }
-    let destination = match log.path.as_str() {
-        "-" => Destination::StandardOutput,
-        "" => Destination::File(config.lockstep.data_dir.join("log").join("access.log")),
-        path => Destination::File(path.into()),
-    };
-    let format = match log.format.as_str() {
-        "json" => Format::Json,
-        _ => Format::Combined,
-    };
-    let started = AccessLog::start(destination.clone(), format, log.query);
-    started
-        .map(Some)
-        .with_context(|| format!("gateway.access_log: {destination:?} cannot be opened"))
-}
-
 /// Deploys what the snapshot holds, and gives the writer that goes on from there.
 async fn restore(
     settings: Option<Settings>,
@@ -414,130 +383,4 @@ async fn restore(
         driver.restore(state.clone()).await?;
     }
     Ok(Writer::new(settings, opened, recorder))
-}
-
-/// What the configuration says about how requests are mediated.
-fn engine_settings(config: &Config, addresses: Option<Addresses>) -> mediate::Settings {
-    let cors = &config.apim.cors;
-    mediate::Settings {
-        http_port: addresses.map_or(0, |it| it.http.port()),
-        https_port: addresses.map_or(0, |it| it.https.port()),
-        cors: mediate::CorsSettings {
-            enable: cors.enable,
-            allow_origins: cors.allow_origins.clone(),
-            allow_methods: cors.allow_methods.clone(),
-            allow_headers: cors.allow_headers.clone(),
-            expose_headers: cors.expose_headers.clone(),
-            allow_credentials: cors.allow_credentials,
-        },
-        security: match config.gateway.security.mode.as_str() {
-            "enforce" => mediate::Security::Enforce,
-            _ => mediate::Security::Off,
-        },
-    }
-}
-
-fn core_settings(
-    config: &Config,
-    id: &str,
-    labels: &[Label],
-    lazy: Option<&LazyTenants>,
-) -> sync_core::Settings {
-    let sync = &config.apim.sync_runtime_artifacts.gateway;
-    sync_core::Settings {
-        gateway_id: id.to_owned(),
-        labels: labels.to_vec(),
-        waits: Waits {
-            retry: retry_backoff(config),
-            event: Duration::from_millis(sync.event_waiting_time),
-            reconcile: Duration::from_millis(sync.reconcile_interval.max(1000)),
-        },
-        guard: guard(config),
-        lazy: lazy.map(|lazy| Lazy {
-            eager: lazy.eager.clone(),
-            idle: lazy.idle,
-        }),
-        seed: RandomState::new().hash_one(0_u8),
-    }
-}
-
-fn guard(config: &Config) -> Guard {
-    Guard {
-        percent: config
-            .apim
-            .sync_runtime_artifacts
-            .gateway
-            .max_delete_percent,
-    }
-}
-
-/// Where files lie that override what is published.
-fn overrides_folder(config: &Config) -> PathBuf {
-    let configs = match config.gateway.synapse_configs.as_str() {
-        "" => config.lockstep.data_dir.join("synapse-configs"),
-        configs => PathBuf::from(configs),
-    };
-    configs.join("default").join("api")
-}
-
-/// After this long without a sign of life an answer is given up.
-fn silence(config: &Config) -> Duration {
-    let heartbeat = config.traffic_manager.watch_heartbeat_interval;
-    Duration::from_millis(heartbeat.saturating_mul(3).max(3000))
-}
-
-fn labels(names: &[String]) -> Result<Vec<Label>, ConfigError> {
-    let mut labels = BTreeSet::new();
-    for name in names {
-        let label = Label::parse(name.as_str()).map_err(|error| ConfigError::Rule {
-            key: "apim.sync_runtime_artifacts.gateway.gateway_labels",
-            rule: error.to_string(),
-        })?;
-        labels.insert(label);
-    }
-    if labels.is_empty() {
-        return Err(ConfigError::Rule {
-            key: "apim.sync_runtime_artifacts.gateway.gateway_labels",
-            rule: "name at least one label; a gateway without labels deploys nothing".into(),
-        });
-    }
-    Ok(labels.into_iter().collect())
-}
-
-/// Whether it serves clients itself.
-fn serves(config: &Config) -> bool {
-    config.gateway.deployer == "native"
-}
-
-/// The configured id, else the host's name and the port where clients come.
-pub(crate) fn gateway_id(config: &Config, http: Option<SocketAddr>) -> String {
-    let port = http.map_or(0, |http| http.port());
-    if !config.gateway.id.is_empty() {
-        return config.gateway.id.clone();
-    }
-    // Every host may be called localhost in its configuration; the kernel knows its name.
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match host.trim() {
-        "" => format!("{}:{port}", config.server.hostname),
-        host => format!("{host}:{port}"),
-    }
-}
-
-/// Whom the traffic manager's certificate is checked against: the configured authority only, or
-/// the platform's roots and the development authority.
-fn trust(config: &Config) -> Trust {
-    let configured = &config.apim.event_hub.ca_certificate;
-    if configured.is_empty() {
-        Trust::platform_and_development(&config.lockstep.data_dir)
-    } else {
-        Trust::Only(configured.into())
-    }
-}
-
-fn retry_backoff(config: &Config) -> Backoff {
-    let sync = &config.apim.sync_runtime_artifacts.gateway;
-    Backoff {
-        first: Duration::from_millis(sync.deployment_retry_duration),
-        most: Duration::from_millis(sync.max_retry_duration.max(sync.deployment_retry_duration)),
-    }
 }

@@ -72,8 +72,9 @@ impl SnapshotArguments {
             }
             .into());
         }
-        let id = crate::gateway_id(config, Some(http));
-        let labels = crate::labels(&config.apim.sync_runtime_artifacts.gateway.gateway_labels)?;
+        let id = crate::configured::gateway_id(config, Some(http));
+        let labels =
+            crate::configured::labels(&config.apim.sync_runtime_artifacts.gateway.gateway_labels)?;
         let settings = Settings::even_if_off(config, &id, &labels);
         match self.command {
             Command::Export { file, key_file } => {
