@@ -26,6 +26,8 @@ pub(crate) fn request_limits(config: &Config) -> RequestLimits {
             size => size,
         },
         silence: Duration::from_millis(limits.slow_client_timeout),
+        back_end_silence: (limits.response_timeout > 0)
+            .then(|| Duration::from_millis(limits.response_timeout)),
     }
 }
 

@@ -217,6 +217,7 @@ impl Agent {
             header_size: limits.max_header_size,
             headers: limits.max_headers,
             header_timeout: Duration::from_millis(limits.header_timeout),
+            idle: Duration::from_millis(limits.idle_timeout),
             slow_client: Duration::from_millis(limits.slow_client_timeout),
             drain: Duration::from_millis(limits.drain_timeout),
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::{Extensions, Server};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 
 use crate::access::{AccessError, CertificateNames, certificate_names};
@@ -36,21 +36,32 @@ pub enum StartError {
     Access(#[from] AccessError),
 }
 
+/// Connections that wait to be accepted: all clients come again after a restart. The kernel has a
+/// bound of its own (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
 /// Binds a listener; a port in use is an error of its own.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     let failed = |error: io::Error| StartError::Listen {
         address,
         reason: error.to_string(),
     };
-    let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
+    listen(address).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => StartError::PortInUse {
             address: address.ip().to_string(),
             port: address.port(),
         },
         _ => failed(error),
-    })?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    Ok(listener)
+    })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// The certificate of the management interfaces: the configured one, else the development one.

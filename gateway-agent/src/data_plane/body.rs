@@ -18,6 +18,8 @@ pub(crate) enum BodyError {
     TooLarge(u64),
     #[error("nothing of the body came for {0:?}")]
     Idle(Duration),
+    #[error("the stream was reset before its end")]
+    BrokenOff,
     #[error("the body goes to another back end now")]
     Superseded,
 }

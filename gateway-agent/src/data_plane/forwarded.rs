@@ -5,7 +5,7 @@
 //! each: they are the gateway's own, unless a balancer that is trusted has said them, or a mediator.
 //! `Forwarded` (RFC 7239), which the gateway does not write, comes from trusted balancers only.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{FORWARDED, HeaderName};
 use http::{HeaderMap, HeaderValue};
@@ -83,7 +83,7 @@ impl Peer {
         let chain = texts.iter().rev().flat_map(|line| line.rsplit(','));
         let mut client = self.address;
         for text in chain {
-            let Ok(address) = text.trim().parse::<IpAddr>() else {
+            let Some(address) = address_of(text.trim()) else {
                 break;
             };
             client = address.to_canonical();
@@ -93,6 +93,13 @@ impl Peer {
         }
         client
     }
+}
+
+/// An address as balancers write it, some of them with the port.
+fn address_of(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<SocketAddr>().ok().map(|it| it.ip());
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    text.parse().ok().or_else(with_port).or_else(bracketed)
 }
 
 /// All lines of the chain in one, with the address at its end.
@@ -180,6 +187,15 @@ mod tests {
             peer.client(&HeaderMap::new(), &trusted).to_string(),
             "10.0.0.1"
         );
+        for (written, client) in [
+            ("203.0.113.9:4711, 10.0.0.2", "203.0.113.9"),
+            ("[2001:db8::1]:4711", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("2001:db8::1, unknown", "10.0.0.1"),
+        ] {
+            let headers = headers(&[("x-forwarded-for", written)]);
+            assert_eq!(peer.client(&headers, &trusted).to_string(), client);
+        }
         let alone = self::told(&peer, &[]);
         assert_eq!(alone["x-forwarded-for"], "10.0.0.1");
         assert_eq!(alone["x-forwarded-proto"], "https");

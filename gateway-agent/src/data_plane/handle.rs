@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use super::access_log::AccessLog;
 use super::admission::Admission;
 use super::answers::{self, come_again, finished, made, refused, trace};
-use super::back_end::BackEnds;
+use super::back_end::{BackEnds, Failed};
 use super::batched::send_waiting;
 use super::bodies::Bodies;
 use super::body::StreamBody;
@@ -74,6 +74,8 @@ pub struct RequestLimits {
     pub body: u64,
     /// How long nothing of its body may come.
     pub silence: Duration,
+    /// How long nothing of a back end's response may come, once it has begun; `None`: for ever.
+    pub back_end_silence: Option<Duration>,
 }
 
 impl Gateway {
@@ -99,12 +101,26 @@ impl Gateway {
         };
         let method = parts.method.clone();
         let version = parts.version;
+        let size = incoming.size_hint().lower();
+        let body = (!incoming.is_end_stream()).then(|| {
+            let bounds = Bounds {
+                size: self.limits.body,
+                silence: Some(self.limits.silence),
+            };
+            Source::of_client(incoming, version, &parts.headers, bounds)
+        });
         let mut answer = match refusal(&parts, self.limits.headers) {
             Some(refusal) => refused(refusal),
-            None => self.answer(parts, incoming, &mut transaction).await,
+            None if size > self.limits.body => refused(Refusal::TOO_LARGE),
+            None => self.answer(parts, body, &mut transaction).await,
         };
         if version > Version::HTTP_11 {
             answer.headers_mut().remove(CONNECTION);
+        } else if version < Version::HTTP_11 && answer.body().size_hint().exact().is_none() {
+            // The end of the connection is the end of the body: the library must not keep it.
+            *answer.version_mut() = version;
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
         }
         answers::fit(&mut answer, &method);
         let header = self.correlation.header.clone();
@@ -123,17 +139,14 @@ impl Gateway {
     async fn answer(
         &self,
         parts: Parts,
-        incoming: Incoming,
+        body: Option<Source>,
         transaction: &mut Transaction,
     ) -> Response<StreamBody> {
         if self.patience.lasts() && !self.progress.borrow().missing.is_empty() {
             return come_again("the gateway is still fetching its APIs");
         }
         let https = transaction.peer.https;
-        let has_body = !incoming.is_end_stream();
-        if incoming.size_hint().lower() > self.limits.body {
-            return refused(Refusal::TOO_LARGE);
-        }
+        let has_body = body.is_some();
         let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let mut headers = parts.headers;
         // HTTP/2 names the host in its pseudo-header.
@@ -192,11 +205,6 @@ impl Gateway {
             headers,
             has_body,
         };
-        let bounds = Bounds {
-            size: self.limits.body,
-            silence: Some(self.limits.silence),
-        };
-        let body = has_body.then(|| Source::new(incoming, &request.headers, bounds));
         let mediated = self.mediate(&deployment, to, request, body, transaction);
         let mut answer = mediated.await;
         if traced {
@@ -283,7 +291,13 @@ impl Gateway {
                     let (parts, incoming) = response.into_parts();
                     let source = bodies.source_of(&of_body);
                     let request_left = source.is_none_or(Source::is_left);
-                    bodies.response = Some(Source::new(incoming, &parts.headers, Bounds::NONE));
+                    let bounds = Bounds {
+                        size: u64::MAX,
+                        silence: self.limits.back_end_silence,
+                    };
+                    let version = parts.version;
+                    let source = Source::new(incoming, version, &parts.headers, bounds);
+                    bodies.response = Some(source);
                     let head = BackendResponse {
                         status: parts.status.as_u16(),
                         headers: parts.headers,
@@ -291,7 +305,10 @@ impl Gateway {
                     };
                     exchange.response(head, now)
                 }
-                Err(mut fault) => {
+                Err(Failed {
+                    mut fault,
+                    closed_meanwhile,
+                }) => {
                     if let Some(refusal) = bodies.refusal() {
                         return refused(refusal);
                     }
@@ -302,15 +319,25 @@ impl Gateway {
                     if stalls || source.is_some_and(|source| source.failure().is_some()) {
                         fault.code = Fault::CLIENT_FAILED;
                     }
-                    tracing::warn!(
-                        api = deployment.name,
-                        endpoint,
-                        code = fault.code,
-                        detail = fault.detail,
-                        correlation = transaction.id(),
-                        "the back end could not be called"
-                    );
-                    exchange.failed(fault, now, source.is_none_or(Source::is_left))
+                    let (name, correlation) = (&deployment.name, transaction.id());
+                    let (code, detail) = (fault.code, &fault.detail);
+                    if code == Fault::CLIENT_FAILED {
+                        tracing::debug!(api = name, endpoint, correlation, "the client broke off");
+                    } else {
+                        tracing::warn!(
+                            api = name,
+                            endpoint,
+                            code,
+                            detail,
+                            correlation,
+                            "the back end could not be called"
+                        );
+                    }
+                    let body_left = source.is_none_or(Source::is_left);
+                    match closed_meanwhile && code != Fault::CLIENT_FAILED {
+                        true => exchange.closed(fault, now, body_left),
+                        false => exchange.failed(fault, now, body_left),
+                    }
                 }
             };
         }

@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::activity::Activity;
 use super::batched::Batched;
 use super::ending::{Ending, Watch};
 use super::forwarded::Peer;
@@ -74,7 +74,10 @@ pub(crate) struct Limits {
     /// Bytes of a request's head.
     pub(crate) header_size: usize,
     pub(crate) headers: usize,
+    /// How long a client may take to send the first head of its connection.
     pub(crate) header_timeout: Duration,
+    /// How long a connection is kept without a request; of HTTP/1, until the next head has come.
+    pub(crate) idle: Duration,
     /// How long a client may take nothing of what is sent to it.
     pub(crate) slow_client: Duration,
     pub(crate) drain: Duration,
@@ -214,18 +217,22 @@ impl Connection {
             mut ending,
         } = self;
         let client = peer.address;
-        let spoke = Arc::new(AtomicBool::new(false));
-        let heard = Arc::clone(&spoke);
+        let activity = Arc::new(Activity::new());
+        let requests = Arc::clone(&activity);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            heard.store(true, Ordering::Relaxed);
+            let stream = requests.request(request.version());
             let (gateway, peer) = (Arc::clone(&gateway), Arc::clone(&peer));
-            async move { Ok::<_, Infallible>(gateway.handle(request, peer).await) }
+            async move {
+                let answer = gateway.handle(request, peer).await;
+                Ok::<_, Infallible>(answer.map(|body| body.of(stream)))
+            }
         });
         let builder = builder(&limits);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection.into_owned());
-        let mut ends = false;
-        // The header timeout starts with the first byte; this one covers clients that send none.
+        let (mut ends, mut looks) = (false, false);
+        // Covers clients that send nothing, or their first head slowly; then idle ones of HTTP/2. The
+        // library looks after the next heads of HTTP/1.
         let mut silence = std::pin::pin!(tokio::time::sleep(limits.header_timeout));
         let ended = poll_fn(|context| {
             if !ends && ending.has_begun(context) {
@@ -235,10 +242,28 @@ impl Connection {
             if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                 return Poll::Ready(Some(ended));
             }
-            if spoke.load(Ordering::Relaxed) {
+            if !activity.has_asked() {
+                return silence.as_mut().poll(context).map(|()| None);
+            }
+            if !activity.is_multiplexed() {
                 return Poll::Pending;
             }
-            silence.as_mut().poll(context).map(|()| None)
+            if !std::mem::replace(&mut looks, true) {
+                let end = tokio::time::Instant::now() + limits.idle;
+                silence.as_mut().reset(end);
+            }
+            while !ends && silence.as_mut().poll(context).is_ready() {
+                let idle = activity.idle();
+                if idle >= limits.idle {
+                    ends = true;
+                    connection.as_mut().graceful_shutdown();
+                    context.waker().wake_by_ref();
+                } else {
+                    let end = tokio::time::Instant::now() + (limits.idle - idle);
+                    silence.as_mut().reset(end);
+                }
+            }
+            Poll::Pending
         });
         match ended.await {
             None => tracing::debug!(%client, "a client that sent nothing is cut"),
@@ -253,7 +278,7 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        .header_read_timeout(limits.idle)
         .max_buf_size(limits.header_size.max(8192));
     if limits.headers > HEADERS {
         // Above what the library has room for without asking the allocator, for each request.

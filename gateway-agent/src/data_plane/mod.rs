@@ -11,6 +11,7 @@
 //! APIs stand.
 
 pub mod access_log;
+mod activity;
 mod admission;
 mod answers;
 mod back_end;
@@ -25,6 +26,7 @@ mod forwarded;
 mod handle;
 mod hop;
 mod listen;
+mod pieces;
 mod refuse;
 mod source;
 #[cfg(test)]

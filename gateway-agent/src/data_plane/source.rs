@@ -1,7 +1,8 @@
 //! A body that comes in: streamed on, read as a whole, or streamed once more.
 //!
 //! What may be needed again is kept while it streams, up to a bound, so that nothing waits for a
-//! body to be complete before it is sent.
+//! body to be complete before it is sent. What nobody has taken of a request's body is read on for a
+//! while: a connection that is closed with something unread loses the answer on its way.
 
 use std::error::Error as _;
 use std::pin::Pin;
@@ -11,7 +12,8 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::EXPECT;
+use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -20,20 +22,32 @@ use tokio::time::{Instant, Sleep};
 use super::body::{BodyError, StreamBody};
 use super::coding::{Coding, DecodeError};
 use super::hop::strip_trailers;
+use super::pieces::Pieces;
 
 /// Bytes of a request's body that are kept to be sent to a group's next endpoint.
 const REPEAT_BOUND: usize = 1024 * 1024;
 /// Bytes of a body that mediators look into.
 const READ_BOUND: usize = 16 * 1024 * 1024;
+/// For so long the rest of a body that is not wanted is read, and as long as something of it comes
+/// every so often.
+const REST: Duration = Duration::from_secs(10);
+const REST_SILENCE: Duration = Duration::from_secs(2);
 
 /// A body that comes in. Clones are the same body.
 #[derive(Clone)]
 pub(crate) struct Source(Arc<Mutex<State>>);
 
 struct State {
-    incoming: Incoming,
+    /// `None` only while it is dropped.
+    incoming: Option<Incoming>,
+    /// The side that it comes from says itself where it ends (HTTP/2): else it has broken off.
+    tells_end: bool,
+    /// It is a request's: what is left when nobody wants it is read all the same.
+    drains: bool,
+    /// The client waits to be told to continue: what it has not begun it need not send.
+    expects: bool,
     /// What has been passed on; `None` once something has been that is not kept.
-    kept: Option<Vec<Bytes>>,
+    kept: Option<Pieces>,
     size: usize,
     /// How many bytes of what is passed on are kept.
     keeps: usize,
@@ -115,10 +129,18 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
-    /// `headers` are those that it comes with.
-    pub(crate) fn new(incoming: Incoming, headers: &HeaderMap, bounds: Bounds) -> Self {
+    /// The body of a request, or of what a back end answers. `headers` are those that it comes with.
+    pub(crate) fn new(
+        incoming: Incoming,
+        version: Version,
+        headers: &HeaderMap,
+        bounds: Bounds,
+    ) -> Self {
         Self(Arc::new(Mutex::new(State {
-            kept: Some(Vec::new()),
+            tells_end: version == Version::HTTP_2,
+            drains: false,
+            expects: headers.contains_key(EXPECT),
+            kept: Some(Pieces::default()),
             size: 0,
             keeps: 0,
             reader: 0,
@@ -127,12 +149,24 @@ impl Source {
                 true => Coding::Identity,
                 false => Coding::of(headers),
             },
-            incoming,
+            incoming: Some(incoming),
             bounds,
             patience: None,
             waits: false,
             failure: None,
         })))
+    }
+
+    /// The body of a request.
+    pub(crate) fn of_client(
+        incoming: Incoming,
+        version: Version,
+        headers: &HeaderMap,
+        bounds: Bounds,
+    ) -> Self {
+        let source = Self::new(incoming, version, headers, bounds);
+        source.state().drains = true;
+        source
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -155,6 +189,7 @@ impl Source {
             source,
             reader,
             next: 0,
+            caught_up: false,
         }
         .boxed()
     }
@@ -220,7 +255,10 @@ impl State {
         if self.failure.is_some() {
             return Poll::Ready(None);
         }
-        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(context) else {
             return match self.poll_patience(context) {
                 Some(silence) => Poll::Ready(Some(Err(
                     self.fail(Failure::TooSlow, BodyError::Idle(silence))
@@ -230,6 +268,11 @@ impl State {
         };
         self.waits = false;
         let frame = match frame {
+            // A stream that has been reset without an error ends like this, too (RFC 9113, 8.1).
+            None if self.tells_end && !incoming.is_end_stream() => {
+                let error = self.fail(Failure::BrokenOff, BodyError::BrokenOff);
+                return Poll::Ready(Some(Err(error)));
+            }
             None => return Poll::Ready(None),
             Some(Err(error)) => {
                 let error = self.fail(Failure::of(&error), error.into());
@@ -267,6 +310,35 @@ impl State {
         self.kept = None;
         error
     }
+
+    fn is_at_end(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let more_may_come = matches!(self.failure, None | Some(Failure::TooLarge));
+        let is_begun = !self.expects || self.size > 0;
+        if self.drains
+            && more_may_come
+            && is_begun
+            && !self.is_at_end()
+            && let (Some(incoming), Ok(runtime)) =
+                (self.incoming.take(), tokio::runtime::Handle::try_current())
+        {
+            runtime.spawn(drain(incoming));
+        }
+    }
+}
+
+/// Reads what is left of a body that nobody wants, so that who sends it can read the answer, and
+/// the connection can be used again.
+async fn drain(mut incoming: Incoming) {
+    let reading = async {
+        while let Ok(Some(Ok(_))) = tokio::time::timeout(REST_SILENCE, incoming.frame()).await {}
+    };
+    let _ = tokio::time::timeout(REST, reading).await;
 }
 
 /// A stream over a source: first what was kept, then what comes.
@@ -274,6 +346,18 @@ struct Reader {
     source: Source,
     reader: u64,
     next: usize,
+    /// It has passed on all that was kept when it began: what is kept now has gone through it.
+    caught_up: bool,
+}
+
+impl Reader {
+    /// Bytes that were kept and are passed on once more.
+    fn ahead(&self, state: &State) -> u64 {
+        match &state.kept {
+            Some(kept) if !self.caught_up => kept.len_from(self.next) as u64,
+            _ => 0,
+        }
+    }
 }
 
 impl Body for Reader {
@@ -290,10 +374,13 @@ impl Body for Reader {
             // Not an end: who has sent the beginning must not take it for the whole.
             return Poll::Ready(Some(Err(BodyError::Superseded)));
         }
-        if let Some(data) = state.kept.as_ref().and_then(|kept| kept.get(self.next)) {
-            let data = data.clone();
-            self.next += 1;
-            return Poll::Ready(Some(Ok(Frame::data(data))));
+        if !self.caught_up {
+            let kept = state.kept.as_mut();
+            if let Some(data) = kept.and_then(|kept| kept.get(self.next)) {
+                self.next += 1;
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            self.caught_up = true;
         }
         let mut frame = std::task::ready!(state.poll_incoming(context));
         if let Some(Ok(frame)) = &mut frame
@@ -306,10 +393,7 @@ impl Body for Reader {
             let keeps = state.size.saturating_add(size) <= state.keeps;
             state.size += size;
             match (frame.data_ref(), &mut state.kept) {
-                (Some(data), Some(kept)) if keeps => {
-                    kept.push(data.clone());
-                    self.next += 1;
-                }
+                (Some(data), Some(kept)) if keeps => kept.push(data),
                 (_, kept) => *kept = None,
             }
         }
@@ -318,15 +402,14 @@ impl Body for Reader {
 
     fn is_end_stream(&self) -> bool {
         let state = self.source.state();
-        let kept = state.kept.as_ref().map_or(0, Vec::len);
-        state.reader == self.reader && self.next >= kept && state.incoming.is_end_stream()
+        state.reader == self.reader && self.ahead(&state) == 0 && state.is_at_end()
     }
 
     fn size_hint(&self) -> SizeHint {
         let state = self.source.state();
-        let rest = state.incoming.size_hint();
-        let kept = state.kept.iter().flatten().skip(self.next);
-        let ahead: u64 = kept.map(|data| data.len() as u64).sum();
+        let rest = state.incoming.as_ref().map(Body::size_hint);
+        let rest = rest.unwrap_or_default();
+        let ahead = self.ahead(&state);
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(ahead));
         if let Some(upper) = rest.upper() {

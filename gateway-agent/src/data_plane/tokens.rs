@@ -63,8 +63,9 @@ impl BackEnds {
             Body::Bytes(bytes) => body::full(bytes.clone()),
             Body::Empty | Body::Request | Body::Response => body::empty(),
         };
-        let (parts, incoming) = self.call(call, body, false).await?.into_parts();
-        let answer = Source::new(incoming, &parts.headers, Bounds::NONE);
+        let response = self.call(call, body, false).await;
+        let (parts, incoming) = response.map_err(|failed| failed.fault)?.into_parts();
+        let answer = Source::new(incoming, parts.version, &parts.headers, Bounds::NONE);
         let read = async {
             let read = answer.read(MAX_ANSWER, true).await;
             read.map_err(|error| Fault::new(Fault::RECEIVING_FAILED, error.to_string()))

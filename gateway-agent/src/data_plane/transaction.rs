@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::upgrade::OnUpgrade;
 
 use super::access_log::Entry;
+use super::activity::Stream;
 use super::body::{BodyError, StreamBody};
 use super::forwarded::Peer;
 
@@ -48,6 +49,7 @@ impl Transaction {
 pub(crate) struct Answered {
     body: StreamBody,
     entry: Option<Entry>,
+    _stream: Option<Stream>,
 }
 
 impl Answered {
@@ -55,7 +57,19 @@ impl Answered {
         if let Some(entry) = &mut entry {
             entry.note(|record| record.complete = body.is_end_stream());
         }
-        Self { body, entry }
+        Self {
+            body,
+            entry,
+            _stream: None,
+        }
+    }
+
+    /// Its stream ends with it.
+    pub(crate) fn of(self, stream: Option<Stream>) -> Self {
+        Self {
+            _stream: stream,
+            ..self
+        }
     }
 }
 

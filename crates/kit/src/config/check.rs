@@ -147,6 +147,11 @@ fn sections(config: &Config) -> Option<Rule> {
             "must be at least 100",
         ),
         (
+            config.gateway.limits.idle_timeout >= 100,
+            "gateway.limits.idle_timeout",
+            "must be at least 100",
+        ),
+        (
             config.gateway.limits.tunnel_idle_timeout >= 100,
             "gateway.limits.tunnel_idle_timeout",
             "must be at least 100",

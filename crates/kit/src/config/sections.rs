@@ -389,9 +389,13 @@ pub struct Limits {
     /// Bytes; 0: unlimited.
     pub max_request_body_size: u64,
     pub header_timeout: u64,
+    /// Milliseconds that a client's connection is kept without a request.
+    pub idle_timeout: u64,
     /// Milliseconds that a client may send nothing of its body, or take nothing of its answer.
     pub slow_client_timeout: u64,
     pub connect_timeout: u64,
+    /// Milliseconds that a back end may send nothing of a response that it has begun; 0: any time.
+    pub response_timeout: u64,
     /// Milliseconds without a byte in either direction of a WebSocket.
     pub tunnel_idle_timeout: u64,
     pub drain_timeout: u64,

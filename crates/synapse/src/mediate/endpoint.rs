@@ -17,6 +17,9 @@ use crate::plan::{
     Address, Authentication, EndpointKind, EndpointRef, Leaf, SequenceRef, SessionKind, Timeout,
 };
 
+/// The methods of requests that do no more when they come twice (RFC 9110, 9.2.2).
+const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"];
+
 /// A call that is under way.
 #[derive(Debug)]
 pub(super) struct Sending {
@@ -35,6 +38,10 @@ pub(super) struct Sending {
     pub(super) token: Option<InUse>,
     /// The back end has refused one token already.
     pub(super) renewed: bool,
+    /// It would do no more if it came twice, and has not been made twice.
+    pub(super) may_be_made_again: bool,
+    /// Over a connection that has not been used before.
+    pub(super) fresh: bool,
 }
 
 /// What follows the response.
@@ -61,6 +68,8 @@ impl Exchange {
             client: self.client_id(),
             token: None,
             renewed: false,
+            may_be_made_again: false,
+            fresh: false,
         };
         if let Err(stop) = self.choose(reference, &mut sending) {
             return stop.into();
@@ -104,8 +113,14 @@ impl Exchange {
         sending.after
     }
 
-    /// Takes note of a failure: the next child of a group, or a fault.
-    pub(super) fn call_failed(&mut self, fault: Fault, body_left: bool) -> Flowing {
+    /// Takes note of a failure: the next child of a group, or a fault. `of_endpoint`: it counts
+    /// against the endpoint.
+    pub(super) fn call_failed(
+        &mut self,
+        fault: Fault,
+        body_left: bool,
+        of_endpoint: bool,
+    ) -> Flowing {
         let Some(mut sending) = self.sending.take() else {
             return Flowing::Failed(fault);
         };
@@ -120,7 +135,7 @@ impl Exchange {
                 return Flowing::Done(super::answers::nothing(504));
             }
             // A client that goes away says nothing about the back end.
-            if !fault.is_of_client() {
+            if of_endpoint && !fault.is_of_client() {
                 let mut machine = endpoint.shared.get().machine();
                 again = machine.fault(&leaf.suspension, fault.code, self.environment.now);
             }
@@ -133,6 +148,7 @@ impl Exchange {
             Ok(()) => {
                 sending.token = None;
                 sending.renewed = false;
+                sending.fresh = false;
                 self.call_again(sending)
             }
         }
@@ -145,7 +161,7 @@ impl Exchange {
         self.call_chosen(sending)
     }
 
-    pub(super) fn call_chosen(&mut self, sending: Sending) -> Flowing {
+    pub(super) fn call_chosen(&mut self, mut sending: Sending) -> Flowing {
         let plan = Arc::clone(&self.plan);
         let Some(endpoint) = plan.endpoints.get(sending.leaf) else {
             return Flowing::Failed(missing("?"));
@@ -195,6 +211,8 @@ impl Exchange {
             headers.insert(AUTHORIZATION, value);
         }
         let may_repeat = !sending.path.is_empty() || sending.token.is_some();
+        let fresh = sending.fresh;
+        sending.may_be_made_again = !fresh && IDEMPOTENT.contains(&method.as_str());
         self.sending = Some(sending);
         Flowing::Done(Step::Call(Box::new(BackendCall {
             method,
@@ -205,6 +223,7 @@ impl Exchange {
             endpoint: endpoint.name.clone(),
             host: self.property(Scope::Axis2, "REQUEST_HOST_HEADER"),
             may_repeat,
+            fresh,
         })))
     }
 

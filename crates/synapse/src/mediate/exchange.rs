@@ -111,6 +111,8 @@ pub struct BackendCall {
     pub host: Option<String>,
     /// The same body may be sent once more: to another endpoint, or with another token.
     pub may_repeat: bool,
+    /// Over a connection that has not been used before.
+    pub fresh: bool,
 }
 
 /// The head of a back end's response.

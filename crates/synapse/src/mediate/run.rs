@@ -87,7 +87,26 @@ impl Exchange {
     #[must_use]
     pub fn failed(&mut self, fault: Fault, now: i64, body_left: bool) -> Step {
         self.environment.now = now;
-        let flowing = self.call_failed(fault, body_left);
+        let flowing = self.call_failed(fault, body_left, true);
+        self.go_on(flowing)
+    }
+
+    /// Goes on after a call over a connection that the back end had kept open, and closed meanwhile:
+    /// that says nothing about the endpoint. A request that may be repeated (RFC 9110, 9.2.2) is made
+    /// once more; else it goes on as after other failures.
+    #[must_use]
+    pub fn closed(&mut self, fault: Fault, now: i64, body_left: bool) -> Step {
+        self.environment.now = now;
+        let flowing = match self
+            .sending
+            .take_if(|sending| body_left && sending.may_be_made_again)
+        {
+            Some(mut sending) => {
+                sending.fresh = true;
+                self.call_again(sending)
+            }
+            None => self.call_failed(fault, body_left, false),
+        };
         self.go_on(flowing)
     }
 

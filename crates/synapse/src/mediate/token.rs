@@ -130,6 +130,8 @@ impl Exchange {
             endpoint: awaiting.wanted.oauth_user.clone(),
             host: None,
             may_repeat: false,
+            // It is rare, and may not be made twice when a kept connection turns out to be closed.
+            fresh: true,
         })
     }
 

@@ -25,6 +25,9 @@ use writer::Writer;
 /// How long the writer may take to end.
 const END: Duration = Duration::from_secs(5);
 
+/// Lines that were not written.
+const LEFT_OUT: &str = "lockstep_gateway_access_log_dropped_total";
+
 /// Records that wait for the writer.
 const WAITING: usize = 16 * 1024;
 
@@ -70,7 +73,7 @@ impl AccessLog {
         let writing = std::thread::Builder::new()
             .name("access-log".into())
             .spawn(move || writer.run(&waiting))?;
-        let left_out = counter!("lockstep_gateway_access_log_dropped_total");
+        let left_out = counter!(LEFT_OUT);
         left_out.increment(0);
         Ok(Self(Arc::new(Inner {
             records,

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::{Format, Message, line};
+use metrics::{Counter, counter};
+
+use super::{Format, LEFT_OUT, Message, line};
 
 /// Bytes of lines that are written at once.
 const BATCH: usize = 64 * 1024;
@@ -27,6 +29,7 @@ pub(super) struct Writer {
     query: bool,
     /// Whether the last lines could not be written.
     failing: bool,
+    left_out: Counter,
 }
 
 enum Output {
@@ -53,6 +56,7 @@ impl Writer {
             format,
             query,
             failing: false,
+            left_out: counter!(LEFT_OUT),
         })
     }
 
@@ -83,13 +87,14 @@ impl Writer {
 
     fn write(&mut self, lines: &str) {
         let written = self.output.write(lines.as_bytes());
-        match written {
-            Ok(()) => self.failing = false,
-            Err(error) if !self.failing => {
-                self.failing = true;
-                tracing::error!(%error, "the access log cannot be written");
-            }
-            Err(_) => {}
+        let Err(error) = written else {
+            self.failing = false;
+            return;
+        };
+        let lost = lines.bytes().filter(|byte| *byte == b'\n').count();
+        self.left_out.increment(lost as u64);
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::error!(%error, "the access log cannot be written");
         }
     }
 }
@@ -106,7 +111,13 @@ impl Output {
                 if looked.elapsed() >= LOOK {
                     *looked = Instant::now();
                     if !is_at(file, path) {
-                        *file = open(path)?;
+                        // Without a new one, the one that is open takes the lines.
+                        match open(path) {
+                            Ok(new) => *file = new,
+                            Err(error) => {
+                                tracing::error!(%error, "the access log cannot be begun anew");
+                            }
+                        }
                     }
                 }
                 file.write_all(lines)

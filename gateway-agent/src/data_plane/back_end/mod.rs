@@ -1,5 +1,6 @@
 //! Calls to back ends: pooled connections, time limits, error codes.
 
+mod answering;
 mod connection;
 mod pool;
 
@@ -45,6 +46,24 @@ pub enum BackEndPolicy {
         /// The loopback ports under which artifacts know it.
         known_ports: [u16; 3],
     },
+}
+
+/// Why a call has no response.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) fault: Fault,
+    /// A connection that had been kept was closed instead of an answer: the back end may well be
+    /// there.
+    pub(crate) closed_meanwhile: bool,
+}
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Self {
+        Self {
+            fault,
+            closed_meanwhile: false,
+        }
+    }
 }
 
 /// The gateway's client. Cheap to clone; clones share the connections.
@@ -104,22 +123,31 @@ impl BackEnds {
         call: BackendCall,
         body: StreamBody,
         websocket: bool,
-    ) -> Result<Response<Incoming>, Fault> {
+    ) -> Result<Response<Incoming>, Failed> {
+        let fresh = call.fresh;
         let timeout = call.timeout.unwrap_or(self.global_timeout);
         let (origin, request) = self.request(call, body, websocket)?;
-        match tokio::time::timeout(timeout, self.pool.request(&origin, request)).await {
-            Err(_) => Err(Fault::new(Fault::TIMEOUT, "Send timeout")),
-            Ok(Err(error)) => Err(fault(&error)),
+        match tokio::time::timeout(timeout, self.pool.request(&origin, request, fresh)).await {
+            Err(_) => Err(Fault::new(Fault::TIMEOUT, "Send timeout").into()),
+            Ok(Err(error)) => {
+                let fault = fault(&error);
+                let kept = matches!(error, CallError::Http { kept: true, .. });
+                let closed_meanwhile = kept && fault.code == Fault::CONNECTION_CLOSED;
+                Err(Failed {
+                    fault,
+                    closed_meanwhile,
+                })
+            }
             Ok(Ok(mut response)) => {
                 let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
                 if switches && !(websocket && upgrade::is_websocket(response.headers())) {
                     let message = "the back end switches to a protocol that nobody has asked for";
-                    return Err(Fault::new(Fault::PROTOCOL, message));
+                    return Err(Fault::new(Fault::PROTOCOL, message).into());
                 }
                 // Else the length would travel on, and be another one than that of the body.
                 if let Some(rule) = framing_rule(response.headers()) {
                     let message = format!("the back end's response has {rule}");
-                    return Err(Fault::new(Fault::PROTOCOL, message));
+                    return Err(Fault::new(Fault::PROTOCOL, message).into());
                 }
                 strip_hop_by_hop(response.headers_mut());
                 Ok(response)
@@ -263,7 +291,7 @@ fn encoded(url: String) -> String {
 fn fault(error: &CallError) -> Fault {
     let (first, connects): (&dyn Error, _) = match error {
         CallError::Connect(error) => (error.as_ref(), true),
-        CallError::Http(error) => (error, false),
+        CallError::Http { error, .. } => (error, false),
     };
     let mut code = match connects {
         true => Fault::CONNECTION_FAILED,

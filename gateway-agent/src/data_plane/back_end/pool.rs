@@ -19,8 +19,6 @@ use super::connection::Connection;
 use crate::data_plane::batched::Batched;
 use crate::data_plane::body::StreamBody;
 
-/// How long a connection waits for the next request before it is closed.
-const IDLE: Duration = Duration::from_secs(60);
 /// How often connections that have waited too long, or that back ends have closed, are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -31,7 +29,11 @@ pub(super) type Origin = (Scheme, Authority);
 #[derive(Debug)]
 pub(super) enum CallError {
     Connect(Box<dyn Error + Send + Sync>),
-    Http(hyper::Error),
+    /// `kept`: the connection had served requests before.
+    Http {
+        error: hyper::Error,
+        kept: bool,
+    },
 }
 
 /// Makes connections and keeps those that can be used again. Clones are the same.
@@ -54,7 +56,8 @@ pub(super) struct Place(Mutex<Vec<Idle>>);
 
 struct Idle {
     connection: Connection,
-    since: Instant,
+    /// When it is not to be used any more.
+    until: Instant,
 }
 
 impl Pool {
@@ -67,16 +70,17 @@ impl Pool {
 
     /// Makes a request, whose URI is its path, and waits for the head of the response. One that a
     /// kept connection has not taken, because the back end has closed it meanwhile, goes to another
-    /// connection.
+    /// connection. `fresh`: not over one that has been kept.
     pub(super) async fn request(
         &self,
         origin: &Origin,
         mut request: Request<StreamBody>,
+        fresh: bool,
     ) -> Result<Response<Incoming>, CallError> {
         let place = self.place(origin);
         loop {
-            let idle = place.take();
-            let is_fresh = idle.is_none();
+            let idle = if fresh { None } else { place.take() };
+            let kept = idle.is_some();
             let connection = match idle {
                 Some(connection) => connection,
                 None => self.connect(origin).await?,
@@ -84,8 +88,11 @@ impl Pool {
             match connection.send(request, &place).await {
                 Ok(response) => return Ok(response),
                 Err(mut error) => match error.take_message() {
-                    Some(message) if !is_fresh => request = message,
-                    _ => return Err(CallError::Http(error.into_error())),
+                    Some(message) if kept => request = message,
+                    _ => {
+                        let error = error.into_error();
+                        return Err(CallError::Http { error, kept });
+                    }
                 },
             }
         }
@@ -118,7 +125,7 @@ impl Pool {
             }
             tls @ MaybeHttpsStream::Https(_) => Connection::new(tls).await,
         };
-        connection.map_err(CallError::Http)
+        connection.map_err(|error| CallError::Http { error, kept: false })
     }
 }
 
@@ -148,9 +155,12 @@ async fn sweep(places: Weak<Mutex<Places>>) {
 
 impl Place {
     fn take(&self) -> Option<Connection> {
-        let last = lock(&self.0).pop()?;
-        // Those before it have waited even longer; they are closed by the way.
-        (last.since.elapsed() < IDLE).then_some(last.connection)
+        loop {
+            let last = lock(&self.0).pop()?;
+            if Instant::now() < last.until {
+                return Some(last.connection);
+            }
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -159,16 +169,18 @@ impl Place {
 
     /// Keeps a connection for the next request.
     pub(super) fn put(&self, connection: Connection) {
-        lock(&self.0).push(Idle {
-            connection,
-            since: Instant::now(),
-        });
+        let now = Instant::now();
+        let until = connection.waits_until(now);
+        if now < until {
+            lock(&self.0).push(Idle { connection, until });
+        }
     }
 
     /// Closes those that have waited too long, or that the back end has closed.
     fn sweep(&self) {
         let mut swept = std::mem::take(&mut *lock(&self.0));
-        swept.retain_mut(|idle| idle.since.elapsed() < IDLE && idle.connection.is_open());
+        let now = Instant::now();
+        swept.retain_mut(|idle| now < idle.until && idle.connection.is_open());
         let mut idle = lock(&self.0);
         // What has come meanwhile was used last.
         swept.append(&mut idle);

@@ -332,7 +332,12 @@ async fn incoming(body: &'static [u8]) -> Incoming {
 #[tokio::test]
 async fn a_stream_that_is_superseded_is_not_taken_for_the_whole() {
     let body = incoming(b"body").await;
-    let source = Source::new(body, &HeaderMap::new(), Bounds::NONE);
+    let source = Source::new(
+        body,
+        http::Version::HTTP_11,
+        &HeaderMap::new(),
+        Bounds::NONE,
+    );
     let mut first = source.stream(true);
     let frame = first.frame().await.unwrap().unwrap();
     assert_eq!(frame.into_data().unwrap(), "body");

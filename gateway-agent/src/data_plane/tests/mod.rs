@@ -36,6 +36,7 @@ use crate::sync_core::{DeployedSet, Deployment, Progress};
 
 mod bodies;
 mod connections;
+mod endings;
 mod hops;
 mod limits;
 mod raw;
@@ -76,11 +77,13 @@ impl Default for Settings {
                 headers: 100,
                 body: u64::MAX,
                 silence: long,
+                back_end_silence: Some(long),
             },
             limits: Limits {
                 header_size: 65536,
                 headers: 100,
                 header_timeout: long,
+                idle: long,
                 slow_client: long,
                 drain: long,
             },
