@@ -100,3 +100,23 @@ fn a_full_queue_leaves_records_out_and_counts_them() {
     assert_eq!(left_out.load(Ordering::Relaxed), 3);
     assert_eq!(waiting.try_iter().count(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_takes_nothing_keeps_nobody_from_ending() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("access.log");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    // Nobody reads from it.
+    let reader = fs::OpenOptions::new().read(true).write(true).open(&pipe);
+    let log = AccessLog::start(Destination::File(pipe), Format::Combined, true).unwrap();
+    // More than a pipe holds.
+    let target = format!("/{}", "a".repeat(1000));
+    for _ in 0..200 {
+        drop(entry(&log, &target));
+    }
+    let began = tokio::time::Instant::now();
+    log.end().await;
+    assert!(began.elapsed() >= END);
+    drop(reader);
+}
