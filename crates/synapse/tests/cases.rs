@@ -528,6 +528,7 @@ mod cases {
             https: false,
             headers: http::HeaderMap::new(),
             has_body: false,
+            remote: None,
         };
         let environment = Environment {
             now,

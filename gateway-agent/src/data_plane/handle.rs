@@ -204,6 +204,7 @@ impl Gateway {
             https,
             headers,
             has_body,
+            remote: Some(transaction.peer.address),
         };
         let mediated = self.mediate(&deployment, to, request, body, transaction);
         let mut answer = mediated.await;

@@ -37,7 +37,7 @@ pub(super) fn read(
         ("headers", [name]) => (Scope::Transport, (*name).to_owned()),
         ("props" | "properties", ["synapse", name]) => (Scope::Default, (*name).to_owned()),
         ("props" | "properties", ["axis2", name]) => (Scope::Axis2, (*name).to_owned()),
-        ("params", ["queryParams", name]) => (Scope::Url, (*name).to_owned()),
+        ("params", ["queryParams", name]) => (Scope::Default, format!("query.param.{name}")),
         ("params", ["pathParams" | "uriParams", name]) => {
             (Scope::Default, format!("uri.var.{name}"))
         }
@@ -112,7 +112,10 @@ mod tests {
             read("properties.axis2.HTTP_SC"),
             property(Scope::Axis2, "HTTP_SC")
         );
-        assert_eq!(read("params.queryParams.q"), property(Scope::Url, "q"));
+        assert_eq!(
+            read("params.queryParams.q"),
+            property(Scope::Default, "query.param.q")
+        );
         assert_eq!(
             read("params.pathParams.id"),
             property(Scope::Default, "uri.var.id")

@@ -69,6 +69,7 @@ pub(super) fn answer(plan: &Arc<Plan>, wanted: &Wanted<'_>) -> Option<Answer> {
         https: false,
         headers: wanted.headers(),
         has_body: !wanted.body.is_empty(),
+        remote: None,
     };
     let environment = Environment {
         now: 1_600_000_000_000,

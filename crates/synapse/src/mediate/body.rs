@@ -1,20 +1,17 @@
 //! Mediators that make bodies: `payloadFactory`, `enrich`, `makefault`. Sources:
 //! PayloadFactoryMediator, EnrichMediator, FaultMediator.
 
-use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
 use super::answers::{escaped, fill};
 use super::exchange::{Body, Exchange, Fault};
+use super::payload::ENVELOPES;
 use super::run::Flowing;
 use crate::expression::{Scope, Value};
-use crate::message::{Document, Edit, Envelope, Place, json_of, xml_of};
+use crate::message::{Document, Edit, Place, SOAP_11, SOAP_12, json_of, xml_of};
 use crate::plan::{
     Action, Argument, Enrich, EnrichSource, EnrichTarget, MakeFault, Media, Operand, PayloadFactory,
 };
-
-const SOAP_11: &str = "http://schemas.xmlsoap.org/soap/envelope/";
-const SOAP_12: &str = "http://www.w3.org/2003/05/soap-envelope";
 
 impl Exchange {
     pub(super) fn make_payload(&mut self, factory: &PayloadFactory) -> Flowing {
@@ -34,37 +31,8 @@ impl Exchange {
             let message = format!("Unable to create a valid XML payload: {}", error.rule);
             return Flowing::Failed(Fault::new(0, message));
         }
-        self.put_payload(text, factory.media);
+        self.put_payload(text, factory.media, &ENVELOPES);
         Flowing::On
-    }
-
-    /// Makes a text the message's payload. XML stays in the envelope that a SOAP message is; else
-    /// the made type is announced in both properties.
-    fn put_payload(&mut self, text: String, media: Media) {
-        if media == Media::Xml
-            && let Some(envelope) = self.soap_envelope()
-            && let Some(whole) = envelope.with_payload(&text)
-        {
-            let content_type = self.message.content_type.clone();
-            let body = Body::Bytes(Bytes::from(whole));
-            self.message.set_body(body, content_type);
-            return;
-        }
-        let content_type = media.content_type();
-        for name in ["messageType", "ContentType"] {
-            self.axis2.set(name, content_type);
-        }
-        let body = Body::Bytes(Bytes::from(text));
-        self.message.set_body(body, Some(content_type.to_owned()));
-    }
-
-    /// The message's envelope, if it came as one and is not to leave as something else.
-    fn soap_envelope(&self) -> Option<std::sync::Arc<Envelope>> {
-        if !matches!(self.message.body, Body::Bytes(_)) || self.axis2_text("messageType").is_some()
-        {
-            return None;
-        }
-        self.message.envelope().filter(|envelope| envelope.is_soap)
     }
 
     /// An argument as it stands in the payload.
@@ -210,23 +178,6 @@ impl Exchange {
         }
     }
 
-    /// A body of the same kind leaves the content type as it is; another kind brings its own.
-    pub(super) fn replace_body(&mut self, text: String, media: Media) {
-        if text.is_empty() {
-            self.message.set_body(Body::Empty, None);
-        } else if self.message.media() == Some(media) {
-            let whole = match self.soap_envelope() {
-                Some(envelope) if media == Media::Xml => envelope.with_payload(&text),
-                _ => None,
-            };
-            let content_type = self.message.content_type.clone();
-            let body = Body::Bytes(Bytes::from(whole.unwrap_or(text)));
-            self.message.set_body(body, content_type);
-        } else {
-            self.put_payload(text, media);
-        }
-    }
-
     pub(super) fn make_fault(&mut self, fault: &MakeFault) {
         let text = |operand: &Operand| self.operand(operand).unwrap_or_default();
         let code = text(&fault.code);
@@ -290,34 +241,9 @@ impl Exchange {
                 (json!({ "Fault": fault }).to_string(), "application/json")
             }
         };
-        for name in ["messageType", "ContentType"] {
-            self.axis2.set(name, content_type);
-        }
-        let body = Body::Bytes(Bytes::from(body));
-        self.message.set_body(body, Some(content_type.to_owned()));
+        self.put_body(body, content_type);
         self.message.is_fault = true;
+        self.message.soap_fault = version.is_some();
         self.message.is_response |= fault.response;
-    }
-}
-
-impl Envelope {
-    /// The envelope with another payload; `None` when that is no XML.
-    fn with_payload(&self, payload: &str) -> Option<String> {
-        let payload = Document::parse(payload).ok()?;
-        let own = self.document.name(self.envelope)?.clone();
-        let mut made = Document::new();
-        let envelope = made.element(0, own.clone());
-        if let Some(header) = self.header {
-            made.copy(envelope, &self.document, header);
-        }
-        let body = made.element(
-            envelope,
-            crate::message::Name {
-                local: "Body".to_owned(),
-                ..own
-            },
-        );
-        made.copy(body, &payload, payload.elements(0).next()?);
-        Some(made.to_xml(0))
     }
 }

@@ -24,9 +24,21 @@ pub(super) struct Seen {
 impl Message {
     /// The media type of the body, as far as it is one that can be looked into.
     pub(super) fn media(&self) -> Option<Media> {
+        Media::of(self.type_text()?)
+    }
+
+    /// The content type that the body has, which need not be the one that it is to leave with.
+    pub(super) fn type_text(&self) -> Option<&str> {
         match &self.content_type {
-            Some(made) => Media::of(made),
-            None => Media::of(self.headers.get(CONTENT_TYPE)?.to_str().ok()?),
+            Some(made) => Some(made),
+            None => self.headers.get(CONTENT_TYPE)?.to_str().ok(),
+        }
+    }
+
+    /// Notes what the body is before the header says something else.
+    pub(super) fn remember_type(&mut self) {
+        if self.content_type.is_none() {
+            self.content_type = self.type_text().map(str::to_owned);
         }
     }
 
@@ -82,6 +94,7 @@ impl Message {
         self.content_type = content_type;
         self.headers.remove(CONTENT_ENCODING);
         self.coded = false;
+        self.soap_fault = false;
         self.seen = Seen::default();
     }
 }

@@ -1,10 +1,9 @@
 //! One kind of body as another: what `messageType` asks for when a message leaves.
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 
 use super::exchange::{Body, Exchange, Fault};
-use crate::message::json_of;
+use crate::message::{SOAP_11, SOAP_12, json_of};
 use crate::xml::is_char;
 
 /// What a message formatter writes.
@@ -31,23 +30,25 @@ impl Form {
     }
 }
 
+/// Whether a content type is one of SOAP's.
+pub(super) fn is_soap(content_type: &str) -> bool {
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    let soap = ["text/xml", "application/soap+xml"];
+    soap.iter().any(|soap| media.eq_ignore_ascii_case(soap))
+}
+
 impl Exchange {
     /// The form that the body has and the one that it is to leave in, where they differ.
     fn conversion(&self) -> Option<(Form, Form)> {
-        let wanted = self.axis2_text("messageType");
-        let wanted = Form::of(&wanted.or_else(|| self.axis2_text("ContentType"))?)?;
-        let have = match &self.message.content_type {
-            Some(made) => Form::of(made)?,
-            None => Form::of(self.message.headers.get(CONTENT_TYPE)?.to_str().ok()?)?,
-        };
+        let wanted = self.axis2_set("messageType");
+        let wanted = Form::of(wanted.or_else(|| self.axis2_set("ContentType"))?)?;
+        let have = Form::of(self.message.type_text()?)?;
         (self.message.body != Body::Empty && have != wanted).then_some((have, wanted))
     }
 
     /// Whether the content type is one of SOAP's.
     pub(super) fn may_be_soap(&self) -> bool {
-        let header = self.message.headers.get(CONTENT_TYPE);
-        let form = header.and_then(|value| Form::of(value.to_str().ok()?));
-        matches!(form, Some(Form::Soap11 | Form::Soap12))
+        self.message.type_text().is_some_and(is_soap)
     }
 
     /// Whether the body has to be read before the message leaves.
@@ -71,20 +72,19 @@ impl Exchange {
                 };
                 (text, "application/json")
             }
-            Form::Plain => {
-                let payload = envelope.payload().ok_or_else(failed)?;
-                (document.to_xml(payload), "application/xml")
-            }
+            Form::Plain => match envelope.payload() {
+                Some(payload) => (document.to_xml(payload), "application/xml"),
+                // An envelope with nothing in it.
+                None if envelope.is_soap => (String::new(), "application/xml"),
+                None => return Err(failed()),
+            },
             Form::Soap11 | Form::Soap12 => {
                 let own = document.name(envelope.envelope);
                 let own = own.map(|name| name.namespace.clone()).unwrap_or_default();
                 let text = document.to_xml(envelope.envelope);
                 let (namespace, content_type) = match wanted {
-                    Form::Soap11 => ("http://schemas.xmlsoap.org/soap/envelope/", "text/xml"),
-                    _ => (
-                        "http://www.w3.org/2003/05/soap-envelope",
-                        "application/soap+xml",
-                    ),
+                    Form::Soap11 => (SOAP_11, "text/xml"),
+                    _ => (SOAP_12, "application/soap+xml"),
                 };
                 (text.replacen(&own, namespace, 1), content_type)
             }
@@ -93,7 +93,10 @@ impl Exchange {
             let message = "the body has a character that XML cannot hold";
             return Err(Fault::new(0, message));
         }
-        let body = Body::Bytes(Bytes::from(text));
+        let body = match text.is_empty() {
+            true => Body::Empty,
+            false => Body::Bytes(Bytes::from(text)),
+        };
         self.message.set_body(body, Some(content_type.to_owned()));
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! From an endpoint to a back-end call. Sources: HTTPEndpoint, AbstractEndpoint,
 //! Axis2FlexibleMEPClient.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use http::header::AUTHORIZATION;
 
 use super::answers::not_executed;
 use super::choose::Stop;
+use super::convert::is_soap;
 use super::exchange::{BackendCall, Body, Exchange, Fault, Step};
 use super::handlers::Stage;
 use super::run::{Flowing, MAX_CALLS};
@@ -19,6 +21,7 @@ use crate::plan::{
 
 /// The methods of requests that do no more when they come twice (RFC 9110, 9.2.2).
 const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"];
+pub(super) const SOAP_ACTION: &str = "soapaction";
 
 /// A call that is under way.
 #[derive(Debug)]
@@ -75,6 +78,10 @@ impl Exchange {
             return stop.into();
         }
         sending.body.clone_from(&self.message.body);
+        if self.must_convert() {
+            // The header will say what it has become.
+            self.message.remember_type();
+        }
         sending.content_type.clone_from(&self.message.content_type);
         if !matches!(sending.after, After::Continue) {
             self.frames.clear();
@@ -188,7 +195,7 @@ impl Exchange {
                 return Flowing::Failed(fault);
             }
         }
-        let (url, method) = self.address(leaf);
+        let (url, method) = self.address(leaf, sending.leaf);
         let (mut headers, body) = match self.outgoing() {
             Ok(outgoing) => outgoing,
             Err(fault) => return Flowing::Failed(fault),
@@ -227,18 +234,32 @@ impl Exchange {
         })))
     }
 
-    fn address(&self, leaf: &Leaf) -> (String, String) {
-        let postfix = self.axis2_text("REST_URL_POSTFIX").unwrap_or_default();
+    /// URL and method of a call to the endpoint at a position.
+    fn address(&self, leaf: &Leaf, at: usize) -> (String, String) {
+        let postfix = match self.is_rest() {
+            true => self.axis2_text("REST_URL_POSTFIX").unwrap_or_default(),
+            false => "".into(),
+        };
+        // `TargetRequestFactory`: what is no request any more is posted.
         let method = || {
-            let method = self.axis2_text("HTTP_METHOD").unwrap_or_default();
-            method.into_owned()
+            let method = self.axis2_text("HTTP_METHOD");
+            method.map_or_else(|| "POST".to_owned(), Cow::into_owned)
         };
         match &leaf.address {
             Address::Fixed(uri) => (join(uri, &postfix), method()),
-            Address::To => (
-                self.message.to.as_deref().unwrap_or_default().to_owned(),
-                method(),
-            ),
+            Address::To => {
+                let to = self.message.to.as_ref();
+                let set = to.is_some_and(|to| !Arc::ptr_eq(to, &self.target));
+                let to = to.map(|to| &**to).unwrap_or_default();
+                // Without an endpoint, and where nobody has said where, it is To alone.
+                let alone = !set || at + 1 == self.plan.endpoints.len();
+                let url = if alone {
+                    to.to_owned()
+                } else {
+                    behind(to, &postfix)
+                };
+                (url, method())
+            }
             Address::Http {
                 template,
                 method: own,
@@ -251,6 +272,25 @@ impl Exchange {
                     None => (join(&address, &postfix), method()),
                 }
             }
+        }
+    }
+
+    /// Whether the URL postfix belongs to the address: not that of a SOAP request
+    /// (`Axis2FlexibleMEPClient.isRequestRest`).
+    fn is_rest(&self) -> bool {
+        let may_be_soap = self.message.from_back_end || is_soap(&self.content_type);
+        if !may_be_soap
+            || self
+                .axis2_text("HTTP_METHOD")
+                .is_some_and(|it| it != "POST")
+        {
+            return true;
+        }
+        let message_type = self.axis2_text("messageType").unwrap_or_default();
+        match &*message_type {
+            "application/soap+xml" => false,
+            "text/xml" => !self.message.headers.contains_key(SOAP_ACTION),
+            _ => true,
         }
     }
 
@@ -282,6 +322,17 @@ pub(super) fn missing(key: &str) -> Fault {
         format!("Couldn't find the endpoint with the key : {key}"),
     )
 }
+
+/// To + REST_URL_POSTFIX; a slash is put between them where neither has one.
+fn behind(to: &str, postfix: &str) -> String {
+    match postfix.chars().next() {
+        None => to.to_owned(),
+        Some('/' | '?') => format!("{to}{postfix}"),
+        Some(_) if to.ends_with('/') => format!("{to}{postfix}"),
+        Some(_) => format!("{to}/{postfix}"),
+    }
+}
+
 /// Address + REST_URL_POSTFIX with exactly one slash between them, none before a query.
 fn join(address: &str, postfix: &str) -> String {
     match (address.ends_with('/'), postfix.chars().next()) {

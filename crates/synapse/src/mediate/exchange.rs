@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub struct Request<'a> {
     pub https: bool,
     pub headers: HeaderMap,
     pub has_body: bool,
+    /// The client's address, as far as it is known.
+    pub remote: Option<IpAddr>,
 }
 
 /// Where dispatch found that the request goes.
@@ -227,6 +230,8 @@ pub(super) struct Message {
     /// WS-Addressing Action.
     pub(super) action: Option<String>,
     pub(super) is_fault: bool,
+    /// Whether the body is a SOAP fault that a mediator has made.
+    pub(super) soap_fault: bool,
 }
 
 /// A block that is being run.
@@ -261,6 +266,7 @@ pub struct Exchange {
     pub(super) target: Arc<str>,
     pub(super) postfix_at: usize,
     pub(super) https: bool,
+    pub(super) remote: Option<IpAddr>,
     /// The Host header as received.
     pub(super) host: Option<HeaderValue>,
     pub(super) key_type: KeyType,
@@ -357,11 +363,12 @@ impl Exchange {
                 .rev()
                 .find_map(|frame| frame.parameters.as_ref())
                 .and_then(|parameters| parameters.get(name).cloned()),
-            Scope::Url => self
-                .query
-                .iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.clone()),
+            // Empty where it is not there (`SynapseXPathVariableContext`).
+            Scope::Url => {
+                let mut query = self.query.iter();
+                let found = query.find(|(key, _)| key.eq_ignore_ascii_case(name));
+                Some(found.map(|(_, value)| value.clone()).unwrap_or_default())
+            }
         }
     }
 
@@ -374,7 +381,11 @@ impl Exchange {
             "MESSAGE_FORMAT" => Some(self.message_format().to_owned()),
             "Action" => self.message.action.clone(),
             "From" | "ReplyTo" | "FaultTo" => None,
-            "FAULT" => self.message.is_fault.then(|| "TRUE".to_owned()),
+            "FAULT" => {
+                let told = self.response_status.is_some_and(|status| status >= 400);
+                let is_fault = self.message.is_fault || (self.message.from_back_end && told);
+                is_fault.then(|| "TRUE".to_owned())
+            }
             _ => match self.default_text(name) {
                 Some(text) => Some(text.into_owned()),
                 None => self.plan.local_entries.get(name).cloned(),
@@ -409,6 +420,7 @@ impl Exchange {
                 self.message.headers.clear();
             }
             Scope::Axis2 | Scope::Axis2Client => match value {
+                Some(value) if name == "messageType" => self.set_message_type(value),
                 Some(value) => self.axis2.set(name.to_owned(), value),
                 None => self.axis2.remove(name.to_owned()),
             },

@@ -24,15 +24,18 @@ impl Exchange {
 
     /// Sends the current message to the client.
     pub(super) fn answer(&mut self) -> Flowing {
+        let soap_fault = self.message.soap_fault;
         let (mut headers, body) = match self.outgoing() {
             Ok(outgoing) => outgoing,
             Err(fault) => return Flowing::Failed(fault),
         };
+        // `PassThroughTransportUtils.determineHttpStatusCode`.
+        let otherwise = if soap_fault { 500 } else { 200 };
         if !self.message.from_back_end {
             headers = super::answers::own_headers(headers, &self.message.own_headers, &body);
         }
         Flowing::Done(Step::Answer(Box::new(Answer {
-            status: self.status().unwrap_or(200),
+            status: self.status().unwrap_or(otherwise),
             headers,
             body,
         })))
@@ -40,7 +43,7 @@ impl Exchange {
 
     /// Headers and body as they leave the gateway, in either direction.
     pub(super) fn outgoing(&mut self) -> Result<(http::HeaderMap, Body), Fault> {
-        let no_entity = self.axis2_text("NO_ENTITY_BODY");
+        let no_entity = self.axis2_set("NO_ENTITY_BODY");
         let no_entity = no_entity.is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
         if !no_entity {
             self.convert()?;
@@ -54,14 +57,14 @@ impl Exchange {
             headers.remove(http::header::TRANSFER_ENCODING);
         }
         let made = self.message.content_type.take();
-        let message_type = self.axis2_text("messageType");
-        let wanted = self.axis2_text("ContentType").or(message_type);
+        let message_type = self.axis2_set("messageType");
+        let wanted = self.axis2_set("ContentType").or(message_type);
         if let Body::Bytes(_) = body {
             headers.remove(http::header::CONTENT_LENGTH);
             headers.remove(http::header::TRANSFER_ENCODING);
         }
         // What a header cannot carry must not leave the body under its former type.
-        let types = [wanted.as_deref(), made.as_deref()];
+        let types = [wanted, made.as_deref()];
         let mut types = types.into_iter().flatten();
         if body != Body::Empty
             && let Some(value) = types.find_map(|text| http::HeaderValue::try_from(text).ok())

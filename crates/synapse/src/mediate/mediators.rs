@@ -78,9 +78,6 @@ impl Exchange {
                     // Going round again would never end.
                     return Flowing::Done(self.acknowledge());
                 }
-                if !self.message.from_back_end {
-                    self.axis2.forget("HTTP_SC");
-                }
                 self.message.is_response = true;
                 return Flowing::Done(self.respond_path());
             }
@@ -107,8 +104,8 @@ impl Exchange {
         Flowing::On
     }
 
-    /// Sets or removes a property. A value that is not there leaves the property as it is, but
-    /// empties a header (`PropertyMediator`).
+    /// Sets or removes a property. A value that is not there leaves one of the default scope as it
+    /// is, empties a header, and is what the other scopes then hold (`PropertyMediator`).
     pub(super) fn run_property(&mut self, property: &Property) -> Flowing {
         let Some(operand) = &property.value else {
             self.set_property(property.scope, &property.name, None);
@@ -118,6 +115,17 @@ impl Exchange {
             Operand::Literal(text) => (Some(text.clone()), None),
             Operand::Expression(expression) => self.text_and_markup(expression),
         };
+        let takes_null = matches!(
+            property.scope,
+            Scope::Axis2 | Scope::Axis2Client | Scope::Operation
+        );
+        if value.is_none() && takes_null {
+            self.set_property(property.scope, &property.name, None);
+            if property.name == "messageType" {
+                self.set_property(property.scope, "ContentType", None);
+            }
+            return Flowing::On;
+        }
         let value = match (value, &property.part) {
             (Some(text), Some((pattern, group))) => pattern.group(&text, *group),
             (value, _) => value,

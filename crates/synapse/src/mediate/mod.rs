@@ -18,6 +18,7 @@ mod handlers;
 mod leave;
 mod mediators;
 mod part;
+mod payload;
 mod properties;
 mod rewrite;
 mod run;

@@ -1,8 +1,10 @@
 //! The properties of an exchange: what something has set, and behind it what the engine knows
 //! without storing it. A plain request sets two or three of its twenty.
 
-use hashbrown::HashMap;
 use std::borrow::Cow;
+
+use hashbrown::HashMap;
+use http::header::CONTENT_TYPE;
 
 use super::exchange::Exchange;
 use crate::dispatch::VersionStrategy;
@@ -36,6 +38,11 @@ impl Properties {
         self.0.get(name).map(Option::as_deref)
     }
 
+    /// As of a new message.
+    pub(super) fn forget_all(&mut self) {
+        self.0.clear();
+    }
+
     fn has(&self, wanted: impl Fn(&str) -> bool) -> bool {
         let mut set = self.0.iter().filter(|(_, value)| value.is_some());
         set.any(|(name, _)| wanted(name))
@@ -51,17 +58,52 @@ impl Exchange {
         }
     }
 
+    /// What something has set in the axis2 scope, without what the engine knows of the message.
+    pub(super) fn axis2_set(&self, name: &str) -> Option<&str> {
+        self.axis2.get(name).flatten()
+    }
+
     /// A property of the axis2 scope.
     pub(super) fn axis2_text(&self, name: &str) -> Option<Cow<'_, str>> {
         match self.axis2.get(name) {
             Some(set) => set.map(Cow::Borrowed),
-            None => match name {
-                "HTTP_METHOD" => Some(Cow::Borrowed(&self.method)),
-                "REST_URL_POSTFIX" => Some(Cow::Borrowed(self.rest_url_postfix())),
-                "HTTP_SC" => self.response_status.map(|status| status.to_string().into()),
-                _ => None,
-            },
+            None => self.axis2_known(name),
         }
+    }
+
+    /// What the transport leaves in the axis2 scope: of a request, or of a response, whose scope is
+    /// a new one (`ServerWorker`, `ClientWorker`).
+    fn axis2_known(&self, name: &str) -> Option<Cow<'_, str>> {
+        let of_request = !self.message.from_back_end;
+        match name {
+            "HTTP_METHOD" => of_request.then(|| Cow::Borrowed(&*self.method)),
+            "REST_URL_POSTFIX" => of_request.then(|| Cow::Borrowed(self.rest_url_postfix())),
+            "HTTP_SC" => self.response_status.map(|status| status.to_string().into()),
+            "messageType" => {
+                let media = self.came_as()?.split(';').next().unwrap_or_default();
+                Some(media.trim().into())
+            }
+            "ContentType" => self.came_as().map(Cow::Borrowed),
+            "TransportInURL" => of_request.then(|| Cow::Borrowed(&*self.target)),
+            "REMOTE_ADDR" | "REMOTE_HOST" => {
+                let remote = self.remote.filter(|_| of_request)?;
+                Some(remote.to_string().into())
+            }
+            "NO_ENTITY_BODY" => (of_request && !self.has_body).then_some("true".into()),
+            _ => None,
+        }
+    }
+
+    /// The content type that the message came with.
+    fn came_as(&self) -> Option<&str> {
+        let header = match self.message.from_back_end {
+            true => {
+                let header = self.message.headers.get(CONTENT_TYPE)?;
+                header.to_str().ok()?
+            }
+            false => &self.content_type,
+        };
+        (!header.is_empty()).then_some(header)
     }
 
     /// HTTP_SC as a status that HTTP has.

@@ -174,7 +174,10 @@ impl Exchange {
         match source {
             CheckSource::Fragment(fragment) => parts.get(*fragment),
             CheckSource::Header(name) => self.property(Scope::Transport, name),
-            CheckSource::Parameter(name) => self.property(Scope::Url, name),
+            CheckSource::Parameter(name) => {
+                let found = self.query.iter().find(|(key, _)| key == name);
+                found.map(|(_, value)| value.clone())
+            }
             CheckSource::Property(name) => self.property(Scope::Default, name),
         }
     }

@@ -47,10 +47,8 @@ impl Exchange {
             from_back_end: true,
             ..Message::default()
         };
-        for gone in ["messageType", "ContentType", "NO_ENTITY_BODY"] {
-            self.axis2.forget(gone);
-        }
-        self.axis2.forget("HTTP_SC");
+        // The response has an axis2 scope of its own (`SynapseCallbackReceiver`).
+        self.axis2.forget_all();
         self.response_status = Some(response.status);
         if self.session_in_body() {
             self.arriving = true;

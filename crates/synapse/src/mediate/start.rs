@@ -59,6 +59,7 @@ impl Exchange {
                 .saturating_sub(target.rest_url_postfix.len()),
             target: Arc::clone(&target_text),
             https: request.https,
+            remote: request.remote,
             host: request.headers.get(http::header::HOST).cloned(),
             key_type: KeyType::Production,
             cors_noted: None,

@@ -3,10 +3,9 @@
 use super::document::{Document, Name, NodeId};
 
 /// The namespaces of SOAP 1.1 and 1.2 envelopes.
-const SOAP: [&str; 2] = [
-    "http://schemas.xmlsoap.org/soap/envelope/",
-    "http://www.w3.org/2003/05/soap-envelope",
-];
+pub(crate) const SOAP_11: &str = "http://schemas.xmlsoap.org/soap/envelope/";
+pub(crate) const SOAP_12: &str = "http://www.w3.org/2003/05/soap-envelope";
+const SOAP: [&str; 2] = [SOAP_11, SOAP_12];
 /// Where text and binary bodies lie in the original engine.
 const TEXT: &str = "http://ws.apache.org/commons/ns/payload";
 

@@ -48,6 +48,7 @@ fn begin_with(plan: &Arc<Plan>, set: impl Fn(&mut HeaderMap), now: i64) -> (Exch
         https: false,
         headers,
         has_body: true,
+        remote: None,
     };
     let environment = Environment {
         now,

@@ -60,6 +60,7 @@ fn ask(
             .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
             .collect(),
         has_body: false,
+        remote: None,
     };
     let environment = Environment {
         now: 0,

@@ -41,6 +41,7 @@ pub(super) fn run_with(
         https: false,
         headers,
         has_body: true,
+        remote: Some([127, 0, 0, 1].into()),
     };
     let environment = Environment {
         now: 5,
@@ -405,6 +406,7 @@ fn kept_responses_answer_until_they_end() {
             https: false,
             headers: HeaderMap::new(),
             has_body: false,
+            remote: None,
         };
         let environment = Environment {
             now,
@@ -521,6 +523,7 @@ fn an_api_may_say_what_happens_without_a_resource() {
             https: false,
             headers: HeaderMap::new(),
             has_body: false,
+            remote: None,
         };
         let environment = Environment {
             now: 0,

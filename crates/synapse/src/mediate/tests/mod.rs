@@ -6,6 +6,7 @@ mod handlers;
 mod mediators;
 mod threats;
 mod tokens;
+mod types;
 
 use std::sync::Arc;
 
@@ -80,6 +81,7 @@ fn start(artifact: &Artifact, body: bool) -> (Exchange, Step) {
         https: false,
         headers,
         has_body: body,
+        remote: None,
     };
     let environment = Environment {
         now: 5,

@@ -39,6 +39,7 @@ fn begin(plan: &std::sync::Arc<crate::Plan>, now: i64) -> (Exchange, Step) {
             HeaderValue::from_static("Bearer client"),
         )]),
         has_body: true,
+        remote: None,
     };
     let environment = Environment {
         now,
