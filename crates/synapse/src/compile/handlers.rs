@@ -68,6 +68,8 @@ impl Compiler<'_> {
                 schemes: property("APISecurity").map(list).unwrap_or_default(),
                 authorization_header: property("AuthorizationHeader").map(str::to_owned),
                 api_key_header: property("ApiKeyHeader").map(str::to_owned),
+                removes_credentials: property("RemoveOAuthHeadersFromOutMessage")
+                    .is_some_and(|value| value.eq_ignore_ascii_case("true")),
             }),
             "ThrottleHandler" | "APIThrottleHandler" => Handler::Quota,
             "APIManagerExtensionHandler" => Handler::Extension {

@@ -2,12 +2,13 @@
 //! Sources: APIAuthenticationHandler, ThrottleHandler of API Manager.
 
 use http::HeaderMap;
-use http::header::WWW_AUTHENTICATE;
+use http::header::{AUTHORIZATION, HeaderName, WWW_AUTHENTICATE};
 
 use super::answers::error_body;
 use super::exchange::{Body, Exchange, Step};
 use super::run::Flowing;
 use super::settings::Security;
+use super::token::secret_value;
 use crate::expression::Scope;
 use crate::plan::{Authenticator, Handler, KeyType};
 
@@ -65,10 +66,7 @@ impl Exchange {
     #[must_use]
     pub fn asked(&self) -> Option<Asked<'_>> {
         let api = self.plan.apis.get(self.api)?;
-        let authentication = api.handlers.iter().find_map(|handler| match handler {
-            Handler::Authentication(authentication) => Some(authentication),
-            _ => None,
-        });
+        let authentication = authenticator(&api.handlers);
         let header = |name: fn(&Authenticator) -> &Option<String>, otherwise| {
             authentication
                 .and_then(|it| name(it).as_deref())
@@ -105,7 +103,7 @@ impl Exchange {
 
     /// APIAuthenticationHandler: nobody is asked while security is off, and nobody for an open
     /// operation.
-    pub(super) fn authenticate(&mut self) -> Flowing {
+    pub(super) fn authenticate(&mut self, authenticator: &Authenticator) -> Flowing {
         let is_open = |resource: usize| {
             let plan = self.plan.apis.get(self.api);
             plan.and_then(|api| api.resources.get(resource))
@@ -115,7 +113,10 @@ impl Exchange {
         let open = self.elected().is_some_and(is_open) && self.found().is_none_or(is_open);
         match self.environment.settings.security {
             Security::Enforce if !open => Flowing::Done(Step::Ask(Question::Credentials)),
-            Security::Enforce | Security::Off => Flowing::On,
+            Security::Enforce | Security::Off => {
+                authenticator.remove_credentials(&mut self.message.headers);
+                Flowing::On
+            }
         }
     }
 
@@ -131,6 +132,10 @@ impl Exchange {
     fn admit(&mut self, question: Question, admitted: Admitted) {
         if question == Question::Credentials {
             self.key_type = admitted.key_type;
+            let api = self.plan.apis.get(self.api);
+            if let Some(authenticator) = api.and_then(|api| authenticator(&api.handlers)) {
+                authenticator.remove_credentials(&mut self.message.headers);
+            }
         }
         for (name, value) in admitted.properties {
             self.default.set(name, value);
@@ -163,5 +168,69 @@ impl Exchange {
             Question::Credentials => "_auth_failure_handler_",
             Question::Quota => "_throttle_out_handler_",
         })
+    }
+}
+
+/// The handler that asks for credentials.
+fn authenticator(handlers: &[Handler]) -> Option<&Authenticator> {
+    handlers.iter().find_map(|handler| match handler {
+        Handler::Authentication(authenticator) => Some(authenticator),
+        _ => None,
+    })
+}
+
+impl Authenticator {
+    /// Takes the credentials that were meant for the gateway out of a request that is let through
+    /// (OAuthAuthenticator, BasicAuthAuthenticator). Others in the same header stay.
+    fn remove_credentials(&self, headers: &mut HeaderMap) {
+        if !self.removes_credentials {
+            return;
+        }
+        let own;
+        let name = match &self.authorization_header {
+            None => &AUTHORIZATION,
+            Some(name) => match HeaderName::try_from(name) {
+                Ok(name) => {
+                    own = name;
+                    &own
+                }
+                Err(_) => return,
+            },
+        };
+        if !headers.contains_key(name) {
+            return;
+        }
+        let lists = |scheme: &str| self.schemes.iter().any(|own| own == scheme);
+        let (oauth, basic) = (
+            self.schemes.is_empty() || lists("oauth2"),
+            lists("basic_auth"),
+        );
+        let is_own = |part: &str| {
+            let scheme = part.split_ascii_whitespace().next().unwrap_or_default();
+            oauth && scheme.eq_ignore_ascii_case("Bearer")
+                || basic && scheme.eq_ignore_ascii_case("Basic")
+        };
+        let mut others = Vec::new();
+        for value in headers.get_all(name) {
+            // What is no text holds nothing that the gateway has looked at.
+            let Ok(text) = value.to_str() else {
+                others.push(value.clone());
+                continue;
+            };
+            let parts = text.split(',');
+            if !parts.clone().any(is_own) {
+                others.push(value.clone());
+                continue;
+            }
+            let left: Vec<&str> = parts.filter(|part| !is_own(part)).collect();
+            let left = left.join(",");
+            if let Some(left) = secret_value(left.trim()).filter(|left| !left.is_empty()) {
+                others.push(left);
+            }
+        }
+        headers.remove(name);
+        for value in others {
+            headers.append(name, value);
+        }
     }
 }

@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+
 use super::answers::{engine_answer, method_not_allowed, not_executed, not_found, options};
 use super::exchange::Exchange;
 use super::run::Flowing;
@@ -58,7 +61,7 @@ impl Exchange {
         match handler {
             Handler::Cors(cors) => self.elect(cors, at),
             Handler::Status => self.check_status(),
-            Handler::Authentication(_) => self.authenticate(),
+            Handler::Authentication(authenticator) => self.authenticate(authenticator),
             Handler::Quota => self.throttle(),
             Handler::Extension { incoming, .. } => self.enter_all(incoming),
             Handler::Ports => {
@@ -66,6 +69,13 @@ impl Exchange {
                 let (http, https) = (settings.http_port, settings.https_port);
                 self.default.set("http.nio.port", http.to_string());
                 self.default.set("https.nio.port", https.to_string());
+                if self.has_body && !self.message.headers.contains_key(CONTENT_TYPE) {
+                    let form = "application/x-www-form-urlencoded";
+                    self.axis2.set("ContentType", form);
+                    form.clone_into(&mut self.content_type);
+                    let value = HeaderValue::from_static(form);
+                    self.message.headers.insert(CONTENT_TYPE, value);
+                }
                 Flowing::On
             }
             Handler::Unknown(element) => match self.environment.settings.security {

@@ -45,6 +45,8 @@ pub(crate) struct Authenticator {
     pub(crate) schemes: Vec<String>,
     pub(crate) authorization_header: Option<String>,
     pub(crate) api_key_header: Option<String>,
+    /// RemoveOAuthHeadersFromOutMessage: credentials for the gateway do not travel on.
+    pub(crate) removes_credentials: bool,
 }
 
 /// Where the API is in its life, as far as that changes how it answers.

@@ -488,3 +488,102 @@ fn exchange_with_fault(artifact: &Artifact) -> Step {
     let (mut exchange, _) = ask(artifact, "GET", "/o/7", &[ORIGIN], Settings::default());
     exchange.failed(Fault::new(Fault::CONNECTION_FAILED, "down"), 0, true)
 }
+
+#[test]
+fn credentials_for_the_gateway_do_not_travel_on() {
+    let sent = |properties: &str, name: &'static str, value: &'static str| {
+        let authentication = handler("security.APIAuthenticationHandler", properties);
+        let all = format!("{}{authentication}", cors("apiImplementationType=ENDPOINT"));
+        let artifact = with_handlers(&all, "");
+        let (_, step) = ask(
+            &artifact,
+            "GET",
+            "/o/1",
+            &[(name, value)],
+            Settings::default(),
+        );
+        let headers = call(step).headers;
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap().to_owned())
+    };
+    let removes = "RemoveOAuthHeadersFromOutMessage=true;";
+    for (properties, value, left) in [
+        ("", "Bearer t", Some("Bearer t")),
+        (removes, "Bearer t", None),
+        (
+            removes,
+            "bearer  t , Digest a=\"b\",c=d",
+            Some("Digest a=\"b\",c=d"),
+        ),
+        (removes, "Basic dTpw", Some("Basic dTpw")),
+        (removes, "Bearers t", Some("Bearers t")),
+        (
+            &format!("{removes}APISecurity=basic_auth,api_key"),
+            "Basic dTpw",
+            None,
+        ),
+        (
+            &format!("{removes}APISecurity=api_key"),
+            "Bearer t",
+            Some("Bearer t"),
+        ),
+        (
+            &format!("{removes}APISecurity=oauth2,basic_auth"),
+            "Basic dTpw, Bearer t",
+            None,
+        ),
+    ] {
+        let found = sent(properties, "authorization", value);
+        assert_eq!(found.as_deref(), left, "{properties} {value}");
+    }
+    let other = format!("{removes}AuthorizationHeader=X-Auth");
+    assert_eq!(sent(&other, "x-auth", "Bearer t"), None);
+    assert_eq!(
+        sent(&other, "authorization", "Bearer t").unwrap(),
+        "Bearer t"
+    );
+}
+
+#[test]
+fn credentials_of_the_back_end_are_set_behind_those_for_the_gateway() {
+    let properties = "RemoveOAuthHeadersFromOutMessage=true";
+    let authentication = handler("security.APIAuthenticationHandler", properties);
+    let mut artifact = with_handlers(&authentication, "");
+    let definition = artifact.api_definition.take().unwrap();
+    let basic =
+        "<property name='Authorization' scope='transport' value='Bearer of-the-back-end'/><send>";
+    artifact.api_definition = Some(definition.replace("<send>", basic));
+    let headers = [("authorization", "Bearer t")];
+    let settings = Settings {
+        security: Security::Enforce,
+        ..Settings::default()
+    };
+    let (mut exchange, step) = ask(&artifact, "GET", "/o/1", &headers, settings);
+    assert!(matches!(step, Step::Ask(Question::Credentials)), "{step:?}");
+    assert_eq!(
+        exchange.asked().unwrap().headers["authorization"],
+        "Bearer t"
+    );
+    let admitted = Admitted {
+        key_type: crate::plan::KeyType::Production,
+        properties: Vec::new(),
+    };
+    let sent = call(exchange.answered(Question::Credentials, Ok(admitted)));
+    assert_eq!(sent.headers["authorization"], "Bearer of-the-back-end");
+}
+
+#[test]
+fn a_body_without_a_type_is_a_form_for_the_properties_handler() {
+    let ports = handler("common.SynapsePropertiesHandler", "");
+    let artifact = with_handlers(&ports, "");
+    let (_, step) = start(&artifact, true);
+    let sent = call(step);
+    assert_eq!(
+        sent.headers["content-type"],
+        "application/x-www-form-urlencoded"
+    );
+    assert_eq!(sent.body, Body::Request);
+    let (_, step) = start(&artifact, false);
+    assert!(call(step).headers.get("content-type").is_none());
+}
