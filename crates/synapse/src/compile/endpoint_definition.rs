@@ -7,7 +7,7 @@ use artifact::Severity;
 
 use super::Compiler;
 use super::place::Place;
-use crate::plan::{Leaf, NotExecuted, Timeout};
+use crate::plan::{Format, Leaf, NotExecuted, Timeout};
 use crate::xml::Element;
 
 impl Compiler<'_> {
@@ -20,6 +20,9 @@ impl Compiler<'_> {
         leaf: &mut Leaf,
     ) -> Option<NotExecuted> {
         let mut not_executed = None;
+        if kind.name != "http" {
+            leaf.format = self.format(kind, place);
+        }
         for (place, child) in place.children(kind) {
             match child.name.as_str() {
                 "timeout" => self.timeout(child, &place, leaf),
@@ -41,6 +44,31 @@ impl Compiler<'_> {
             }
         }
         not_executed
+    }
+
+    /// What messages leave as. `rest` changes nothing.
+    fn format(&mut self, kind: &Element, place: &Place<'_>) -> Option<Format> {
+        if let Some(optimize) = kind.set_attribute("optimize") {
+            let message = format!("optimize {optimize:?} has no effect: there are no attachments");
+            self.findings.add(Severity::Ignored, place, message);
+        }
+        match kind
+            .set_attribute("format")?
+            .trim()
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            "soap11" => Some(Format::Soap11),
+            "soap12" => Some(Format::Soap12),
+            "pox" => Some(Format::Pox),
+            "get" => Some(Format::Get),
+            "rest" => None,
+            other => {
+                let message = format!("format {other:?} is none; messages leave as what they are");
+                self.findings.add(Severity::NotExecuted, place, message);
+                None
+            }
+        }
     }
 
     fn timeout(&mut self, timeout: &Element, place: &Place<'_>, leaf: &mut Leaf) {

@@ -287,6 +287,10 @@ impl Endpoint {
         session.is_some_and(|session| session.kind != SessionKind::Cookie)
     }
 
+    pub(super) fn has_format(&self) -> bool {
+        matches!(&self.kind, EndpointKind::Leaf(leaf) if leaf.format.is_some())
+    }
+
     /// Where the message's To says; it has no state.
     pub(super) fn of_the_message() -> Self {
         let never = Some(vec![-1]);
@@ -316,6 +320,7 @@ impl Leaf {
             suspension: Suspension::default(),
             retry: RetryCodes::default(),
             authentication: None,
+            format: None,
         }
     }
 }

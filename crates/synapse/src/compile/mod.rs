@@ -283,6 +283,7 @@ fn build(artifact: &Artifact, limits: &Limits, findings: &mut Findings) -> Plan 
     plan.endpoints = compiler.endpoints.into_iter().flatten().collect();
     plan.endpoints.push(Endpoint::of_the_message());
     plan.soap_sessions = plan.endpoints.iter().any(Endpoint::has_soap_session);
+    plan.formats = plan.endpoints.iter().any(Endpoint::has_format);
     plan.shrink();
     plan
 }

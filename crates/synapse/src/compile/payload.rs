@@ -45,7 +45,7 @@ impl Compiler<'_> {
                 None => String::new(),
                 Some(payload) => self.stand_alone(payload, text),
             },
-            Media::Json | Media::Text => format.text().into_owned(),
+            Media::Json | Media::Text | Media::Fields => format.text().into_owned(),
         };
         let mut arguments = Vec::new();
         for argument in element

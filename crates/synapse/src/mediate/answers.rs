@@ -137,7 +137,7 @@ pub(super) fn fill(format: &str, arguments: &[String]) -> Option<String> {
 /// A text as it stands inside XML, or inside a JSON string.
 pub(super) fn escaped(text: &str, media: Media) -> String {
     match media {
-        Media::Text => text.to_owned(),
+        Media::Text | Media::Fields => text.to_owned(),
         Media::Xml => quick_xml::escape::escape(text).into_owned(),
         Media::Json => {
             let quoted = serde_json::Value::from(text).to_string();

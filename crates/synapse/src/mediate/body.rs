@@ -4,11 +4,12 @@
 use serde_json::{Value as Json, json};
 
 use super::answers::{escaped, fill};
+use super::convert::no_element;
 use super::exchange::{Body, Exchange, Fault};
 use super::payload::ENVELOPES;
 use super::run::Flowing;
 use crate::expression::{Scope, Value};
-use crate::message::{Document, Edit, Place, SOAP_11, SOAP_12, json_of, xml_of};
+use crate::message::{Document, Edit, Place, SOAP_11, SOAP_12, json_of, unnamable, xml_of};
 use crate::plan::{
     Action, Argument, Enrich, EnrichSource, EnrichTarget, MakeFault, Media, Operand, PayloadFactory,
 };
@@ -165,9 +166,15 @@ impl Exchange {
                 (Body::Bytes(bytes), Some(media @ (Media::Json | Media::Text))) => {
                     Some((std::str::from_utf8(bytes).ok()?.to_owned(), media))
                 }
-                _ => {
+                (_, media) => {
                     let envelope = self.message.envelope()?;
                     let payload = envelope.payload()?;
+                    if media == Some(Media::Fields)
+                        && let Some(name) = unnamable(&envelope.document)
+                    {
+                        self.unevaluated.set(Some(no_element(name)));
+                        return None;
+                    }
                     Some((envelope.document.to_xml(payload), Media::Xml))
                 }
             },

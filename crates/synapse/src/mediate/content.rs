@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::exchange::{Body, Exchange, Message, Need};
 use crate::expression::{Context, Expression, Scope};
-use crate::message::{Document, Envelope, json_of, xml_of};
+use crate::message::{Document, Envelope, form_of, json_of, xml_of};
 use crate::plan::{
     Condition, EndpointRef, EnrichSource, EnrichTarget, Media, Mediator, Operand, SequenceRef,
 };
@@ -57,6 +57,7 @@ impl Message {
             Media::Xml => Document::parse(self.text()?).ok().map(Envelope::around),
             Media::Json => self.json().map(|json| xml_of(&json)),
             Media::Text => Some(Envelope::of_text(self.text()?)),
+            Media::Fields => form_of(self.text()?),
         }
     }
 
@@ -66,7 +67,7 @@ impl Message {
         }
         match self.media()? {
             Media::Json => serde_json::from_str(self.text()?).ok(),
-            Media::Xml | Media::Text => {
+            Media::Xml | Media::Text | Media::Fields => {
                 let envelope = self.envelope()?;
                 let payload = envelope.payload()?;
                 Some(json_of(&envelope.document, payload))
@@ -139,6 +140,9 @@ impl Exchange {
             Mediator::Protect(protection) if self.protects_body(protection) => Need::Whole,
             Mediator::Cache(_) if self.cache_reads_body() => Need::Whole,
             Mediator::Send(..) | Mediator::Call(_) | Mediator::Respond if self.must_convert() => {
+                Need::Whole
+            }
+            Mediator::Send(Some(_), _) | Mediator::Call(Some(_)) if self.plan.formats => {
                 Need::Whole
             }
             // A session is told by a header of the envelope.

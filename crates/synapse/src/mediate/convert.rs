@@ -3,17 +3,20 @@
 use bytes::Bytes;
 
 use super::exchange::{Body, Exchange, Fault};
-use crate::message::{SOAP_11, SOAP_12, json_of};
+use crate::message::{SOAP_11, SOAP_12, fields_of, json_of, unnamable};
 use crate::xml::is_char;
 
 /// What a message formatter writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     Json,
     /// XML without an envelope.
     Plain,
     Soap11,
     Soap12,
+    /// `application/x-www-form-urlencoded`.
+    Fields,
+    Text,
 }
 
 impl Form {
@@ -23,11 +26,34 @@ impl Form {
         match media.as_str() {
             "application/soap+xml" => Some(Self::Soap12),
             "text/xml" => Some(Self::Soap11),
+            "application/x-www-form-urlencoded" => Some(Self::Fields),
             _ if media.contains("json") => Some(Self::Json),
             _ if media.contains("xml") => Some(Self::Plain),
-            _ => None,
+            _ => media.starts_with("text/").then_some(Self::Text),
         }
     }
+
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Plain => "application/xml",
+            Self::Soap11 => "text/xml",
+            Self::Soap12 => "application/soap+xml",
+            Self::Fields => "application/x-www-form-urlencoded",
+            Self::Text => "text/plain",
+        }
+    }
+}
+
+/// What the type that has been set makes of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Conversion {
+    /// Nothing: the type is all that changes, if it does.
+    Nothing,
+    /// Another form.
+    Into(Form),
+    /// The body is none that could be brought into the form: its type stays what it is.
+    Impossible,
 }
 
 /// Whether a content type is one of SOAP's.
@@ -37,13 +63,34 @@ pub(super) fn is_soap(content_type: &str) -> bool {
     soap.iter().any(|soap| media.eq_ignore_ascii_case(soap))
 }
 
+/// Why a form is not written as XML.
+pub(super) fn no_element(field: &str) -> String {
+    format!("the form has a field {field:?}, which cannot be an element of XML")
+}
+
 impl Exchange {
-    /// The form that the body has and the one that it is to leave in, where they differ.
-    fn conversion(&self) -> Option<(Form, Form)> {
-        let wanted = self.axis2_set("messageType");
-        let wanted = Form::of(wanted.or_else(|| self.axis2_set("ContentType"))?)?;
-        let have = Form::of(self.message.type_text()?)?;
-        (self.message.body != Body::Empty && have != wanted).then_some((have, wanted))
+    /// What is to become of the body when the message leaves.
+    fn conversion(&self) -> Conversion {
+        let set = self.axis2_set("messageType");
+        let wanted = set.or_else(|| self.axis2_set("ContentType"));
+        let (Some(wanted), false) = (wanted, self.message.body == Body::Empty) else {
+            return Conversion::Nothing;
+        };
+        let (Some(form), Some(have)) = (Form::of(wanted), self.message.type_text()) else {
+            return Conversion::Nothing;
+        };
+        match (Form::of(have), form) {
+            (Some(have), wanted) if have == wanted => Conversion::Nothing,
+            (_, Form::Text) => Conversion::Nothing,
+            (_, Form::Fields) if set.is_none() => Conversion::Nothing,
+            (Some(_), wanted) => Conversion::Into(wanted),
+            (None, _) => Conversion::Impossible,
+        }
+    }
+
+    /// What the body is by its type.
+    pub(super) fn form(&self) -> Option<Form> {
+        Form::of(self.message.type_text()?)
     }
 
     /// Whether the content type is one of SOAP's.
@@ -53,51 +100,71 @@ impl Exchange {
 
     /// Whether the body has to be read before the message leaves.
     pub(super) fn must_convert(&self) -> bool {
-        self.conversion().is_some()
+        matches!(self.conversion(), Conversion::Into(_))
     }
 
-    /// Brings the body into the form in which it is to leave.
-    pub(super) fn convert(&mut self) -> Result<(), Fault> {
-        let Some((have, wanted)) = self.conversion() else {
-            return Ok(());
+    /// Brings the body into the form in which it is to leave; whether it leaves with the type that
+    /// has been set.
+    pub(super) fn convert(&mut self) -> Result<bool, Fault> {
+        match self.conversion() {
+            Conversion::Nothing => Ok(true),
+            Conversion::Impossible => Ok(false),
+            Conversion::Into(wanted) => self.bring_into(wanted).map(|()| true),
+        }
+    }
+
+    /// Brings the body into a form.
+    pub(super) fn bring_into(&mut self, wanted: Form) -> Result<(), Fault> {
+        let have = self.form();
+        let failed = || {
+            let have = have.map_or("is of a type".to_owned(), |have| format!("is no {have:?}"));
+            Fault::new(0, format!("the body {have} that can be converted"))
         };
-        let failed = || Fault::new(0, format!("the body is no {have:?} that can be converted"));
         let envelope = self.message.envelope().ok_or_else(failed)?;
         let document = &envelope.document;
-        let (text, content_type) = match wanted {
-            Form::Json => {
-                let text = match envelope.payload() {
-                    Some(payload) => json_of(document, payload).to_string(),
-                    None => "{}".to_owned(),
-                };
-                (text, "application/json")
-            }
-            Form::Plain => match envelope.payload() {
-                Some(payload) => (document.to_xml(payload), "application/xml"),
+        let payload = envelope.payload();
+        let text = match wanted {
+            Form::Json => match payload {
+                Some(payload) => json_of(document, payload).to_string(),
+                None => "{}".to_owned(),
+            },
+            Form::Plain => match payload {
+                Some(payload) => document.to_xml(payload),
                 // An envelope with nothing in it.
-                None if envelope.is_soap => (String::new(), "application/xml"),
+                None if envelope.is_soap => String::new(),
                 None => return Err(failed()),
             },
+            Form::Fields => payload.map_or_else(String::new, |it| fields_of(document, it)),
+            Form::Text => return Err(failed()),
             Form::Soap11 | Form::Soap12 => {
                 let own = document.name(envelope.envelope);
                 let own = own.map(|name| name.namespace.clone()).unwrap_or_default();
-                let text = document.to_xml(envelope.envelope);
-                let (namespace, content_type) = match wanted {
-                    Form::Soap11 => (SOAP_11, "text/xml"),
-                    _ => (SOAP_12, "application/soap+xml"),
+                let namespace = if wanted == Form::Soap11 {
+                    SOAP_11
+                } else {
+                    SOAP_12
                 };
-                (text.replacen(&own, namespace, 1), content_type)
+                let text = document.to_xml(envelope.envelope);
+                text.replacen(&own, namespace, 1)
             }
         };
-        if wanted != Form::Json && !text.chars().all(is_char) {
+        let is_xml = matches!(wanted, Form::Plain | Form::Soap11 | Form::Soap12);
+        if is_xml && !text.chars().all(is_char) {
             let message = "the body has a character that XML cannot hold";
             return Err(Fault::new(0, message));
+        }
+        if is_xml
+            && have == Some(Form::Fields)
+            && let Some(name) = unnamable(document)
+        {
+            return Err(Fault::new(0, no_element(name)));
         }
         let body = match text.is_empty() {
             true => Body::Empty,
             false => Body::Bytes(Bytes::from(text)),
         };
-        self.message.set_body(body, Some(content_type.to_owned()));
+        let content_type = wanted.content_type().to_owned();
+        self.message.set_body(body, Some(content_type));
         Ok(())
     }
 }

@@ -16,7 +16,8 @@ use super::run::{Flowing, MAX_CALLS};
 use super::token::{GoesOn, InUse, secret_value};
 use crate::expression::Scope;
 use crate::plan::{
-    Address, Authentication, EndpointKind, EndpointRef, Leaf, SequenceRef, SessionKind, Timeout,
+    Address, Authentication, EndpointKind, EndpointRef, Format, Leaf, SequenceRef, SessionKind,
+    Timeout,
 };
 
 /// The methods of requests that do no more when they come twice (RFC 9110, 9.2.2).
@@ -78,7 +79,7 @@ impl Exchange {
             return stop.into();
         }
         sending.body.clone_from(&self.message.body);
-        if self.must_convert() {
+        if self.plan.formats || self.must_convert() {
             // The header will say what it has become.
             self.message.remember_type();
         }
@@ -196,7 +197,11 @@ impl Exchange {
             }
         }
         let (url, method) = self.address(leaf, sending.leaf);
-        let (mut headers, body) = match self.outgoing() {
+        let outgoing = match leaf.format {
+            None => self.outgoing(),
+            Some(format) => self.outgoing_as(format),
+        };
+        let (mut headers, body) = match outgoing {
             Ok(outgoing) => outgoing,
             Err(fault) => return Flowing::Failed(fault),
         };
@@ -236,14 +241,19 @@ impl Exchange {
 
     /// URL and method of a call to the endpoint at a position.
     fn address(&self, leaf: &Leaf, at: usize) -> (String, String) {
-        let postfix = match self.is_rest() {
+        let soap = matches!(leaf.format, Some(Format::Soap11 | Format::Soap12));
+        let postfix = match !soap && self.is_rest() {
             true => self.axis2_text("REST_URL_POSTFIX").unwrap_or_default(),
             false => "".into(),
         };
         // `TargetRequestFactory`: what is no request any more is posted.
-        let method = || {
-            let method = self.axis2_text("HTTP_METHOD");
-            method.map_or_else(|| "POST".to_owned(), Cow::into_owned)
+        let method = || match leaf.format {
+            Some(Format::Soap11 | Format::Soap12) => "POST".to_owned(),
+            Some(Format::Get) => "GET".to_owned(),
+            Some(Format::Pox) | None => {
+                let method = self.axis2_text("HTTP_METHOD");
+                method.map_or_else(|| "POST".to_owned(), Cow::into_owned)
+            }
         };
         match &leaf.address {
             Address::Fixed(uri) => (join(uri, &postfix), method()),

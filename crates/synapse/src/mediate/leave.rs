@@ -41,13 +41,16 @@ impl Exchange {
         })))
     }
 
+    /// Whether a mediator has said that the message leaves without its body.
+    pub(super) fn has_no_entity(&self) -> bool {
+        let set = self.axis2_set("NO_ENTITY_BODY");
+        set.is_some_and(|flag| flag.eq_ignore_ascii_case("true"))
+    }
+
     /// Headers and body as they leave the gateway, in either direction.
     pub(super) fn outgoing(&mut self) -> Result<(http::HeaderMap, Body), Fault> {
-        let no_entity = self.axis2_set("NO_ENTITY_BODY");
-        let no_entity = no_entity.is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
-        if !no_entity {
-            self.convert()?;
-        }
+        let no_entity = self.has_no_entity();
+        let as_set = no_entity || self.convert()?;
         let mut headers = std::mem::take(&mut self.message.headers);
         let mut body = std::mem::take(&mut self.message.body);
         if no_entity {
@@ -64,7 +67,7 @@ impl Exchange {
             headers.remove(http::header::TRANSFER_ENCODING);
         }
         // What a header cannot carry must not leave the body under its former type.
-        let types = [wanted, made.as_deref()];
+        let types = [wanted.filter(|_| as_set), made.as_deref()];
         let mut types = types.into_iter().flatten();
         if body != Body::Empty
             && let Some(value) = types.find_map(|text| http::HeaderValue::try_from(text).ok())

@@ -14,6 +14,7 @@ mod convert;
 mod cors;
 mod endpoint;
 mod exchange;
+mod formats;
 mod handlers;
 mod leave;
 mod mediators;

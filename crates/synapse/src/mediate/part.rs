@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::exchange::{Body, Exchange, Fault};
 use super::run::Flowing;
 use crate::expression::{Expression, JsonPath, Value};
-use crate::message::{Document, Edit, Place, json_of};
+use crate::message::{Document, Edit, Place, fields_of, json_of};
 use crate::plan::{Action, Media};
 
 impl Exchange {
@@ -92,7 +92,7 @@ impl Exchange {
                 Ok(document) => Edit::Elements(action, document),
                 Err(_) => return failed("the source is no XML"),
             },
-            Media::Json | Media::Text => Edit::Text(text),
+            Media::Json | Media::Text | Media::Fields => Edit::Text(text),
         };
         let Some(made) = envelope.document.edited(place, &edit) else {
             return failed("the source cannot be put there");
@@ -102,13 +102,19 @@ impl Exchange {
         };
         let (text, content_type) = (made, self.message.content_type.clone());
         let text = match self.message.media() {
-            Some(Media::Json) => match Document::parse(&text) {
-                Ok(document) => match document.elements(0).next() {
-                    Some(root) => json_of(&document, root).to_string(),
-                    None => return failed("the message's body is empty then"),
-                },
-                Err(_) => return failed("the changed message is no XML"),
-            },
+            Some(media @ (Media::Json | Media::Text | Media::Fields)) => {
+                let Ok(document) = Document::parse(&text) else {
+                    return failed("the changed message is no XML");
+                };
+                let Some(root) = document.elements(0).next() else {
+                    return failed("the message's body is empty then");
+                };
+                match media {
+                    Media::Json => json_of(&document, root).to_string(),
+                    Media::Fields => fields_of(&document, root),
+                    _ => document.string_value(root),
+                }
+            }
             _ => text,
         };
         let body = Body::Bytes(Bytes::from(text));

@@ -15,6 +15,14 @@ use crate::plan::Media;
 /// Message types that stay when a mediator makes XML: the message then leaves in that form.
 pub(super) const ENVELOPES: [&str; 3] = ["application/xml", "text/xml", "application/soap+xml"];
 
+/// Those that stay with XML that comes from elsewhere.
+const ENRICHED: [&str; 4] = [
+    "application/xml",
+    "text/xml",
+    "application/soap+xml",
+    "application/x-www-form-urlencoded",
+];
+
 impl Exchange {
     /// `messageType`: what the body is to leave as. It is ContentType and the header, too; what the
     /// body is by now is remembered.
@@ -132,14 +140,21 @@ impl Exchange {
         }
         self.axis2.remove("NO_ENTITY_BODY");
         if self.message.media() != Some(media) {
-            return self.put_payload(text, media, &ENVELOPES);
+            if (media, self.message.media()) == (Media::Xml, Some(Media::Fields))
+                && self.axis2_set("messageType").is_none()
+            {
+                // The fields of a form, which goes on to be one.
+                let form = Media::Fields.content_type();
+                self.axis2.set("messageType", form);
+            }
+            return self.put_payload(text, media, &ENRICHED);
         }
         let text = match media {
             Media::Xml => match self.put_envelope(text) {
                 Some(text) => text,
                 None => return,
             },
-            Media::Json | Media::Text => text,
+            Media::Json | Media::Text | Media::Fields => text,
         };
         let whole = match self.soap_envelope() {
             Some(envelope) if media == Media::Xml => envelope.with_payload(&text),

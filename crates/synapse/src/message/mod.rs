@@ -5,10 +5,12 @@ mod convert;
 mod document;
 mod edit;
 mod envelope;
+mod form;
 mod limits;
 
 pub(crate) use convert::{json_of, xml_of};
 pub(crate) use document::{Document, Name, NodeId, NodeKind};
 pub(crate) use edit::{Edit, Place};
 pub(crate) use envelope::{Envelope, SOAP_11, SOAP_12};
+pub(crate) use form::{fields_of, form_of, unnamable};
 pub(crate) use limits::{JsonLimits, XmlLimits};

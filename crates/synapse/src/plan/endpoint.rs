@@ -51,6 +51,18 @@ pub(crate) struct Leaf {
     pub(crate) suspension: Suspension,
     pub(crate) retry: RetryCodes,
     pub(crate) authentication: Option<Authentication>,
+    /// `None`: messages leave as what they are.
+    pub(crate) format: Option<Format>,
+}
+
+/// `format` of an endpoint: what messages leave as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Soap11,
+    Soap12,
+    Pox,
+    /// Without a body.
+    Get,
 }
 
 #[derive(Debug)]

@@ -18,7 +18,8 @@ use crate::pattern::{Pattern, Whole};
 
 pub(crate) use authentication::{Authentication, Grant, Oauth, Secret};
 pub(crate) use endpoint::{
-    Address, Endpoint, EndpointKind, EndpointRef, Group, Leaf, Session, SessionKind, Timeout,
+    Address, Endpoint, EndpointKind, EndpointRef, Format, Group, Leaf, Session, SessionKind,
+    Timeout,
 };
 pub(crate) use handler::{Authenticator, Cors, Handler, Lifecycle};
 pub(crate) use rewrite::{
@@ -45,6 +46,8 @@ pub struct Plan {
     pub(crate) endpoints: Vec<Endpoint>,
     /// Some group keeps sessions that SOAP headers tell.
     pub(crate) soap_sessions: bool,
+    /// Some endpoint says what messages leave as.
+    pub(crate) formats: bool,
     /// For keys that are computed per message.
     pub(crate) endpoint_names: HashMap<String, usize>,
     pub(crate) local_entries: HashMap<String, String>,
@@ -414,6 +417,8 @@ pub(crate) enum Media {
     Xml,
     Json,
     Text,
+    /// `application/x-www-form-urlencoded`.
+    Fields,
 }
 
 impl Media {
@@ -425,6 +430,8 @@ impl Media {
             Some(Self::Json)
         } else if media.contains("xml") {
             Some(Self::Xml)
+        } else if media == Self::Fields.content_type() {
+            Some(Self::Fields)
         } else {
             media.starts_with("text/").then_some(Self::Text)
         }
@@ -435,6 +442,7 @@ impl Media {
             Self::Xml => "application/xml",
             Self::Json => "application/json",
             Self::Text => "text/plain",
+            Self::Fields => "application/x-www-form-urlencoded",
         }
     }
 }

@@ -7,4 +7,4 @@ mod well_formed;
 
 pub use element::{Element, Node};
 pub use reader::{Limits, XmlError, read};
-pub(crate) use well_formed::is_char;
+pub(crate) use well_formed::{is_char, is_name};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// A name of an element or attribute: letters, digits, `.`, `-`, `_` and at most one `:` inside.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let mut parts = 0;
     name.split(':').all(|part| {
         parts += 1;

@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod enrich;
+mod forms;
 mod handlers;
 mod mediators;
 mod threats;

@@ -1,0 +1,74 @@
+//! Endpoints that say in which format messages leave, whatever they are. Source:
+//! Axis2FlexibleMEPClient.
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue};
+
+use super::convert::Form;
+use super::endpoint::SOAP_ACTION;
+use super::exchange::{Body, Exchange, Fault};
+use crate::message::{Envelope, SOAP_11, SOAP_12};
+use crate::plan::Format;
+
+impl Exchange {
+    /// Headers and body as they leave to an endpoint with a format. Types that have been set do not
+    /// count.
+    pub(super) fn outgoing_as(&mut self, format: Format) -> Result<(HeaderMap, Body), Fault> {
+        if self.has_no_entity() {
+            return self.outgoing();
+        }
+        match format {
+            Format::Get => self.message.set_body(Body::Empty, None),
+            Format::Pox => match self.form() {
+                Some(Form::Plain) | None => {}
+                Some(_) => self.bring_into(Form::Plain)?,
+            },
+            Format::Soap11 => self.bring_into_soap(Form::Soap11)?,
+            Format::Soap12 => self.bring_into_soap(Form::Soap12)?,
+        }
+        let made = self.message.content_type.take();
+        let body = std::mem::take(&mut self.message.body);
+        let mut headers = std::mem::take(&mut self.message.headers);
+        for name in [CONTENT_LENGTH, TRANSFER_ENCODING] {
+            headers.remove(name);
+        }
+        if body == Body::Empty {
+            headers.remove(CONTENT_TYPE);
+            return Ok((headers, body));
+        }
+        let action = headers
+            .get(SOAP_ACTION)
+            .and_then(|value| value.to_str().ok());
+        let content_type = match (format, action) {
+            (Format::Soap12, Some(action)) => {
+                let action = action.trim().trim_matches('"');
+                Some(format!("application/soap+xml;action=\"{action}\""))
+            }
+            _ => made,
+        };
+        let value = content_type.and_then(|text| HeaderValue::try_from(text).ok());
+        if let Some(value) = value {
+            headers.insert(CONTENT_TYPE, value);
+        }
+        Ok((headers, body))
+    }
+
+    /// Makes the message an envelope of a version; one that is so already stays as it is.
+    fn bring_into_soap(&mut self, wanted: Form) -> Result<(), Fault> {
+        let namespace = if wanted == Form::Soap11 {
+            SOAP_11
+        } else {
+            SOAP_12
+        };
+        let own = self.message.envelope();
+        let is_it = own.is_some_and(|own: std::sync::Arc<Envelope>| {
+            let name = own.document.name(own.envelope);
+            own.is_soap && name.is_some_and(|name| name.namespace == namespace)
+        });
+        if !is_it {
+            return self.bring_into(wanted);
+        }
+        self.message.content_type = Some(wanted.content_type().to_owned());
+        Ok(())
+    }
+}
