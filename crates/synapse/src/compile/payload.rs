@@ -3,6 +3,7 @@
 use super::Compiler;
 use super::place::Place;
 use crate::expression::Expression;
+use crate::mediate::INSIDE;
 use crate::plan::{Argument, Media, Mediator, Operand, PayloadFactory};
 use crate::xml::{Element, read};
 
@@ -85,11 +86,62 @@ impl Compiler<'_> {
                 literal: argument.set_attribute("literal") == Some("true"),
             });
         }
+        let format = self.inside(element, |compiler| {
+            compiler.expressions_of(format, media, place, &mut arguments)
+        });
         Mediator::PayloadFactory(Box::new(PayloadFactory {
             media,
             format,
             arguments,
         }))
+    }
+
+    /// The format with what `${…}` names as further arguments. A text that names nothing that can be
+    /// evaluated is a text.
+    fn expressions_of(
+        &mut self,
+        format: String,
+        media: Media,
+        place: &Place<'_>,
+        arguments: &mut Vec<Argument>,
+    ) -> String {
+        if !format.contains("${") {
+            return format;
+        }
+        let mut made = String::with_capacity(format.len());
+        let mut rest = format.as_str();
+        while let Some((before, after)) = rest.split_once("${") {
+            made.push_str(before);
+            let inside = closed(after);
+            let read = inside.and_then(|inside| self.named_value(inside, media, place));
+            match (inside, read) {
+                (Some(inside), Some(expression)) => {
+                    arguments.push(Argument {
+                        value: Operand::Expression(expression),
+                        literal: false,
+                    });
+                    made.push_str(&format!("{INSIDE}{}{INSIDE}", arguments.len()));
+                    rest = after.get(inside.len() + 1..).unwrap_or_default();
+                }
+                _ => {
+                    made.push_str("${");
+                    rest = after;
+                }
+            }
+        }
+        made.push_str(rest);
+        made
+    }
+
+    fn named_value(&mut self, inside: &str, media: Media, place: &Place<'_>) -> Option<Expression> {
+        // XML is taken as it is written.
+        let inside = match media {
+            Media::Xml => quick_xml::escape::unescape(inside).ok()?,
+            _ => inside.into(),
+        };
+        let expression = self.parse_expression(&format!("${{{inside}}}")).ok()?;
+        self.note_aliases(&expression, place);
+        Some(expression)
     }
 
     /// The element's text as a document of its own: namespaces that were declared around it are
@@ -119,4 +171,19 @@ impl Compiler<'_> {
         }
         format!("{name}{declarations}{rest}")
     }
+}
+
+/// What stands before the brace that closes.
+fn closed(text: &str) -> Option<&str> {
+    let mut quote = None;
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '}') => return text.get(..at),
+            (None, '{' | '\n') => return None,
+            _ => {}
+        }
+    }
+    None
 }

@@ -104,6 +104,10 @@ pub(super) fn not_executed(element: &NotExecuted) -> Step {
 /// Bytes of a payload that a mediator makes.
 const MAX_PAYLOAD: usize = 64 * 1024 * 1024;
 
+/// Stands around the number of an argument that the format itself has (`${…}`): a character that no
+/// artifact can hold.
+pub(crate) const INSIDE: char = '\u{1}';
+
 /// `$1`, `$2` … replaced by the arguments. `None` when the text becomes too large.
 pub(super) fn fill(format: &str, arguments: &[String]) -> Option<String> {
     if arguments.is_empty() {
@@ -111,8 +115,13 @@ pub(super) fn fill(format: &str, arguments: &[String]) -> Option<String> {
     }
     let mut text = String::with_capacity(format.len());
     let mut rest = format;
-    while let Some(at) = rest.find('$') {
+    while let Some(at) = rest.find(['$', INSIDE]) {
         text.push_str(&rest[..at]);
+        let mark = if rest[at..].starts_with('$') {
+            '$'
+        } else {
+            INSIDE
+        };
         rest = &rest[at + 1..];
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let argument = rest[..digits]
@@ -123,11 +132,14 @@ pub(super) fn fill(format: &str, arguments: &[String]) -> Option<String> {
             Some(argument) => {
                 text.push_str(argument);
                 rest = &rest[digits..];
+                if mark == INSIDE {
+                    rest = rest.strip_prefix(INSIDE).unwrap_or(rest);
+                }
                 if text.len() > MAX_PAYLOAD {
                     return None;
                 }
             }
-            None => text.push('$'),
+            None => text.push(mark),
         }
     }
     text.push_str(rest);

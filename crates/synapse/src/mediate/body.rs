@@ -8,7 +8,7 @@ use super::convert::no_element;
 use super::exchange::{Body, Exchange, Fault};
 use super::payload::ENVELOPES;
 use super::run::Flowing;
-use crate::expression::{Scope, Value};
+use crate::expression::{Expression, Scope, Value};
 use crate::message::{Document, Edit, Place, SOAP_11, SOAP_12, json_of, unnamable, xml_of};
 use crate::plan::{
     Action, Argument, Enrich, EnrichSource, EnrichTarget, MakeFault, Media, Operand, PayloadFactory,
@@ -44,6 +44,11 @@ impl Exchange {
                 let (text, markup) = self.text_and_markup(expression);
                 (text.unwrap_or_default(), markup)
             }
+        };
+        let is_json = matches!(&argument.value, Operand::Expression(Expression::Json(_)));
+        let (text, markup) = match markup {
+            None if !argument.literal && !is_json => as_xml(text),
+            markup => (text, markup),
         };
         let is_json_value = matches!(&argument.value, Operand::Expression(expression)
             if matches!(expression.evaluate(self), Value::Json(ref json) if !json.is_string()));
@@ -157,7 +162,7 @@ impl Exchange {
             }
             EnrichSource::Expression(expression) => {
                 let (text, markup) = self.text_and_markup(expression);
-                let json = matches!(expression, crate::expression::Expression::Json(_));
+                let json = matches!(expression, Expression::Json(_));
                 let plain = if json { Media::Json } else { Media::Text };
                 Some((text?, markup.unwrap_or(plain)))
             }
@@ -252,5 +257,19 @@ impl Exchange {
         self.message.is_fault = true;
         self.message.soap_fault = version.is_some();
         self.message.is_response |= fault.response;
+    }
+}
+
+/// A text, and whether it is XML (`PayloadFactoryMediator.isXML`). A declaration has no place in
+/// what it is put into.
+fn as_xml(text: String) -> (String, Option<Media>) {
+    let begins = text.trim_ascii_start();
+    if !begins.starts_with('<') {
+        return (text, None);
+    }
+    match Document::parse(begins) {
+        Err(_) => (text, None),
+        Ok(document) if begins.starts_with("<?") => (document.to_xml(0), Some(Media::Xml)),
+        Ok(_) => (text, Some(Media::Xml)),
     }
 }

@@ -32,6 +32,7 @@ mod threat;
 mod token;
 
 pub use admission::{Admitted, Asked, Question, Refused};
+pub(crate) use answers::INSIDE;
 pub use answers::{engine_answer, not_found, transport_denied};
 pub use exchange::{
     Answer, BackendCall, BackendResponse, Body, Environment, Exchange, Fault, LogRecord, MessageId,

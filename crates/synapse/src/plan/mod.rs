@@ -309,7 +309,9 @@ pub enum LogCategory {
 #[derive(Debug, PartialEq, Hash)]
 pub(crate) struct PayloadFactory {
     pub(crate) media: Media,
+    /// With `$1` where the first argument goes, or `␁1␁` for those written as `${…}`.
     pub(crate) format: String,
+    /// Those written as `${…}` last.
     pub(crate) arguments: Vec<Argument>,
 }
 

@@ -5,6 +5,7 @@ mod enrich;
 mod forms;
 mod handlers;
 mod mediators;
+mod payloads;
 mod threats;
 mod tokens;
 mod types;
