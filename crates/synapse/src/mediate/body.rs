@@ -168,8 +168,8 @@ impl Exchange {
             }
             EnrichSource::Body => match (&self.message.body, self.message.media()) {
                 (Body::Empty, _) => Some((String::new(), Media::Text)),
-                (Body::Bytes(bytes), Some(media @ (Media::Json | Media::Text))) => {
-                    Some((std::str::from_utf8(bytes).ok()?.to_owned(), media))
+                (Body::Bytes(_), Some(media @ (Media::Json | Media::Text))) => {
+                    Some((self.message.text()?.to_owned(), media))
                 }
                 (_, media) => {
                     let envelope = self.message.envelope()?;

@@ -1,15 +1,17 @@
 //! The body of a message for mediators that look into it: when it has to be read, and what it is
 //! as XML or JSON.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::Value;
 
 use super::exchange::{Body, Exchange, Message, Need};
 use crate::expression::{Context, Expression, Scope};
-use crate::message::{Document, Envelope, form_of, json_of, xml_of};
+use crate::message::{Document, Envelope, form_of, json_of, text_of, without_foreign, xml_of};
 use crate::plan::{
     Condition, EndpointRef, EnrichSource, EnrichTarget, Media, Mediator, Operand, SequenceRef,
 };
@@ -17,6 +19,8 @@ use crate::plan::{
 /// A body as XML and as JSON, each made when it is first asked for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
+    /// What is not UTF-8, decoded.
+    text: OnceCell<Option<String>>,
     envelope: OnceCell<Option<Arc<Envelope>>>,
     json: OnceCell<Option<Arc<Value>>>,
 }
@@ -42,10 +46,37 @@ impl Message {
         }
     }
 
-    fn text(&self) -> Option<&str> {
-        match &self.body {
-            Body::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
-            _ => None,
+    /// The body that has been read, as text; only what is not UTF-8 is copied, once.
+    pub(super) fn text(&self) -> Option<&str> {
+        let Body::Bytes(bytes) = &self.body else {
+            return None;
+        };
+        if let Some(decoded) = self.seen.text.get() {
+            return decoded.as_deref();
+        }
+        match text_of(bytes, self.type_text().unwrap_or_default()) {
+            Some(Cow::Borrowed(text)) => Some(text),
+            decoded => {
+                let decoded = decoded.map(Cow::into_owned);
+                self.seen.text.get_or_init(|| decoded).as_deref()
+            }
+        }
+    }
+
+    /// Whether the body that has been read is no UTF-8.
+    pub(super) fn is_foreign(&self) -> bool {
+        match (&self.body, self.text()) {
+            (Body::Bytes(bytes), Some(text)) => bytes.as_ptr() != text.as_ptr(),
+            _ => false,
+        }
+    }
+
+    /// The same where it is looked through for what must not be in it: whatever it is.
+    pub(super) fn any_text(&self) -> Cow<'_, str> {
+        match (self.text(), &self.body) {
+            (Some(text), _) => text.into(),
+            (None, Body::Bytes(bytes)) => String::from_utf8_lossy(bytes),
+            (None, _) => "".into(),
         }
     }
 
@@ -89,10 +120,23 @@ impl Message {
             .clone()
     }
 
+    /// What is made here is UTF-8, whatever the type of the former body has said.
+    fn drop_charset(&mut self) {
+        let Some(kept) = self.type_text().and_then(without_foreign) else {
+            return;
+        };
+        if self.content_type.is_some() {
+            self.content_type = Some(kept);
+        } else if let Ok(kept) = HeaderValue::try_from(kept) {
+            self.headers.insert(CONTENT_TYPE, kept);
+        }
+    }
+
     /// Gives the message another body. `content_type` is that of the new one.
     pub(super) fn set_body(&mut self, body: Body, content_type: Option<String>) {
         self.body = body;
         self.content_type = content_type;
+        self.drop_charset();
         self.headers.remove(CONTENT_ENCODING);
         self.coded = false;
         self.soap_fault = false;

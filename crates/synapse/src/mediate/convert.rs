@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::exchange::{Body, Exchange, Fault};
-use crate::message::{SOAP_11, SOAP_12, fields_of, json_of, unnamable};
+use crate::message::{SOAP_11, SOAP_12, fields_of, is_foreign, json_of, unnamable};
 use crate::xml::is_char;
 
 /// What a message formatter writes.
@@ -73,14 +73,18 @@ impl Exchange {
     fn conversion(&self) -> Conversion {
         let set = self.axis2_set("messageType");
         let wanted = set.or_else(|| self.axis2_set("ContentType"));
-        let (Some(wanted), false) = (wanted, self.message.body == Body::Empty) else {
+        let (Some(set_type), false) = (wanted, self.message.body == Body::Empty) else {
             return Conversion::Nothing;
         };
-        let (Some(form), Some(have)) = (Form::of(wanted), self.message.type_text()) else {
+        let (Some(form), Some(have)) = (Form::of(set_type), self.message.type_text()) else {
             return Conversion::Nothing;
         };
         match (Form::of(have), form) {
-            (Some(have), wanted) if have == wanted => Conversion::Nothing,
+            // What has another charset than the type that is set would be mistaken.
+            (Some(of), wanted) if of == wanted => match is_foreign(have) && !is_foreign(set_type) {
+                true => Conversion::Impossible,
+                false => Conversion::Nothing,
+            },
             (_, Form::Text) => Conversion::Nothing,
             (_, Form::Fields) if set.is_none() => Conversion::Nothing,
             (Some(_), wanted) => Conversion::Into(wanted),

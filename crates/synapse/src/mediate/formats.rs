@@ -60,10 +60,11 @@ impl Exchange {
         } else {
             SOAP_12
         };
+        let is_foreign = self.message.is_foreign();
         let own = self.message.envelope();
         let is_it = own.is_some_and(|own: std::sync::Arc<Envelope>| {
             let name = own.document.name(own.envelope);
-            own.is_soap && name.is_some_and(|name| name.namespace == namespace)
+            own.is_soap && !is_foreign && name.is_some_and(|name| name.namespace == namespace)
         });
         if !is_it {
             return self.bring_into(wanted);

@@ -5,6 +5,7 @@ use http::header::CONTENT_TYPE;
 
 use super::exchange::{Answer, Body, Exchange, Fault, Step};
 use super::run::Flowing;
+use crate::message::{is_foreign, without_foreign};
 
 impl Exchange {
     /// Nothing was sent: 202, or the status that was set (`ServerWorker.sendAck`).
@@ -66,6 +67,12 @@ impl Exchange {
             headers.remove(http::header::CONTENT_LENGTH);
             headers.remove(http::header::TRANSFER_ENCODING);
         }
+        // What has been made here is UTF-8.
+        let utf_8 = match (&made, wanted) {
+            (Some(made), Some(wanted)) if !is_foreign(made) => without_foreign(wanted),
+            _ => None,
+        };
+        let wanted = utf_8.as_deref().or(wanted);
         // What a header cannot carry must not leave the body under its former type.
         let types = [wanted.filter(|_| as_set), made.as_deref()];
         let mut types = types.into_iter().flatten();

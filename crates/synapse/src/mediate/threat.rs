@@ -122,15 +122,14 @@ impl Exchange {
         let envelope = self.message.envelope();
         let seen = envelope.and_then(|it| Some(it.document.to_xml(it.payload()?)));
         let raw = match &self.message.body {
-            Body::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            Body::Bytes(_) => Some(self.message.any_text().into_owned()),
             _ => None,
         };
         seen.into_iter().chain(raw).collect()
     }
 
     fn json_above_limits(&self) -> Found {
-        let (true, Body::Bytes(bytes)) = (self.is_looked_into(Media::Json), &self.message.body)
-        else {
+        let (true, Body::Bytes(_)) = (self.is_looked_into(Media::Json), &self.message.body) else {
             return Ok(None);
         };
         let limits = JsonLimits {
@@ -141,7 +140,7 @@ impl Exchange {
             depth: self.limit("maxJsonDepth")?,
         };
         let context = self.property(Scope::Default, "REST_API_CONTEXT");
-        let text = String::from_utf8_lossy(bytes);
+        let text = self.message.any_text();
         let checked = limits.check(&text, &context.unwrap_or_default());
         Ok(checked.err().map(|broken| {
             format!("Request is failed due to a JSON schema validation failure: {broken}")
@@ -149,8 +148,7 @@ impl Exchange {
     }
 
     fn xml_above_limits(&self) -> Found {
-        let (true, Body::Bytes(bytes)) = (self.is_looked_into(Media::Xml), &self.message.body)
-        else {
+        let (true, Body::Bytes(_)) = (self.is_looked_into(Media::Xml), &self.message.body) else {
             return Ok(None);
         };
         if self.is_set("xmlValidation", false) {
@@ -161,7 +159,7 @@ impl Exchange {
                 attribute_length: self.limit("maxAttributeLength")?,
                 children: self.limit("maxChildrenPerElement")?,
             };
-            let document = Document::parse(&String::from_utf8_lossy(bytes));
+            let document = Document::parse(&self.message.any_text());
             let checked = match document {
                 Ok(document) => limits.check(&document),
                 Err(error) => Err(error.to_string()),

@@ -1,6 +1,7 @@
 //! What a message's body holds, for mediators that look into it: XML with namespaces, JSON, and
 //! one as the other.
 
+mod charset;
 mod convert;
 mod document;
 mod edit;
@@ -8,6 +9,7 @@ mod envelope;
 mod form;
 mod limits;
 
+pub(crate) use charset::{is_foreign, text_of, without_foreign};
 pub(crate) use convert::{json_of, xml_of};
 pub(crate) use document::{Document, Name, NodeId, NodeKind};
 pub(crate) use edit::{Edit, Place};

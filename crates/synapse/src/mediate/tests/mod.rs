@@ -1,5 +1,6 @@
 //! Plans run on exchanges, without any I/O.
 
+mod charsets;
 mod endpoints;
 mod enrich;
 mod forms;
