@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 use super::{Constant, Context, Expression, NodeRef, Operator, Value, number};
-use crate::message::Envelope;
+use crate::message::{Envelope, json};
 
 /// What one evaluation may take: nodes that it looks at, operands, and texts by their length.
 const MAX_STEPS: u64 = 5_000_000;
@@ -268,8 +268,10 @@ impl Value {
                     .map(|node| envelope.string_of(*node))
                     .unwrap_or_default()
             }
-            Self::Json(serde_json::Value::String(text)) => text.clone(),
-            Self::Json(json) => json.to_string(),
+            Self::Json(serde_json::Value::String(text)) => {
+                json::digits(text).unwrap_or(text).to_owned()
+            }
+            Self::Json(value) => json::write(value),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Mediators that make bodies: `payloadFactory`, `enrich`, `makefault`. Sources:
 //! PayloadFactoryMediator, EnrichMediator, FaultMediator.
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::answers::{escaped, fill};
 use super::convert::no_element;
@@ -9,7 +9,7 @@ use super::exchange::{Body, Exchange, Fault};
 use super::payload::ENVELOPES;
 use super::run::Flowing;
 use crate::expression::{Expression, Scope, Value};
-use crate::message::{Document, Edit, Place, SOAP_11, SOAP_12, json_of, unnamable, xml_of};
+use crate::message::{Document, Edit, Place, SOAP_11, SOAP_12, json, json_of, unnamable, xml_of};
 use crate::plan::{
     Action, Argument, Enrich, EnrichSource, EnrichTarget, MakeFault, Media, Operand, PayloadFactory,
 };
@@ -51,23 +51,23 @@ impl Exchange {
             markup => (text, markup),
         };
         let is_json_value = matches!(&argument.value, Operand::Expression(expression)
-            if matches!(expression.evaluate(self), Value::Json(ref json) if !json.is_string()));
+            if matches!(expression.evaluate(self), Value::Json(ref it) if json::as_text(it).is_none()));
         match (markup.filter(|_| !argument.literal), media) {
             (Some(Media::Json), Media::Json) | (Some(Media::Xml), Media::Xml) => text,
             (Some(Media::Xml), Media::Json) => match Document::parse(&text) {
                 Ok(document) => match document.elements(0).next() {
-                    Some(root) => json_of(&document, root).to_string(),
+                    Some(root) => json::write(&json_of(&document, root)),
                     None => escaped(&text, media),
                 },
                 Err(_) => escaped(&text, media),
             },
-            (Some(Media::Json), Media::Xml) => match serde_json::from_str(&text) {
-                Ok(json) => {
-                    let envelope = xml_of(&json);
+            (Some(Media::Json), Media::Xml) => match json::read(&text) {
+                Some(value) => {
+                    let envelope = xml_of(&value);
                     let payload = envelope.payload();
                     payload.map_or_else(String::new, |payload| envelope.document.to_xml(payload))
                 }
-                Err(_) => escaped(&text, media),
+                None => escaped(&text, media),
             },
             (None, Media::Json) if is_json_value => text,
             _ => escaped(&text, media),
@@ -121,9 +121,9 @@ impl Exchange {
     /// An item more in the JSON array, or an element more in the XML, that a property holds.
     fn add_to_property(&mut self, name: &str, text: String, media: Media) -> Flowing {
         let held = self.default_text(name).unwrap_or_default().into_owned();
-        if let Ok(Json::Array(mut items)) = serde_json::from_str(&held) {
-            items.push(serde_json::from_str(&text).unwrap_or(Json::from(text)));
-            self.set_made(name, Json::Array(items).to_string(), Media::Json);
+        if let Some(Json::Array(mut items)) = json::read(&held) {
+            items.push(json::read(&text).unwrap_or(Json::from(text)));
+            self.set_made(name, json::write(&Json::Array(items)), Media::Json);
             return Flowing::On;
         }
         let source = format!("<source>{text}</source>");
@@ -162,8 +162,8 @@ impl Exchange {
             }
             EnrichSource::Expression(expression) => {
                 let (text, markup) = self.text_and_markup(expression);
-                let json = matches!(expression, Expression::Json(_));
-                let plain = if json { Media::Json } else { Media::Text };
+                let is_json = matches!(expression, Expression::Json(_));
+                let plain = if is_json { Media::Json } else { Media::Text };
                 Some((text?, markup.unwrap_or(plain)))
             }
             EnrichSource::Body => match (&self.message.body, self.message.media()) {
@@ -247,10 +247,11 @@ impl Exchange {
                 (text, "application/soap+xml")
             }
             None => {
-                let fault = json!({
+                let fault = serde_json::json!({
                     "faultcode": code, "faultstring": reason, "faultactor": role, "detail": detail,
                 });
-                (json!({ "Fault": fault }).to_string(), "application/json")
+                let body = serde_json::json!({ "Fault": fault });
+                (body.to_string(), "application/json")
             }
         };
         self.put_body(body, content_type);

@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use super::exchange::{Body, Exchange, Message, Need};
 use crate::expression::{Context, Expression, Scope};
-use crate::message::{Document, Envelope, form_of, json_of, text_of, without_foreign, xml_of};
+use crate::message::{
+    Document, Envelope, form_of, json, json_of, text_of, without_foreign, xml_of,
+};
 use crate::plan::{
     Condition, EndpointRef, EnrichSource, EnrichTarget, Media, Mediator, Operand, SequenceRef,
 };
@@ -97,7 +99,7 @@ impl Message {
             return Some(Value::Null);
         }
         match self.media()? {
-            Media::Json => serde_json::from_str(self.text()?).ok(),
+            Media::Json => json::read(self.text()?),
             Media::Xml | Media::Text | Media::Fields => {
                 let envelope = self.envelope()?;
                 let payload = envelope.payload()?;

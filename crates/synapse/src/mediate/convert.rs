@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::exchange::{Body, Exchange, Fault};
-use crate::message::{SOAP_11, SOAP_12, fields_of, is_foreign, json_of, unnamable};
+use crate::message::{SOAP_11, SOAP_12, fields_of, is_foreign, json, json_of, unnamable};
 use crate::xml::is_char;
 
 /// What a message formatter writes.
@@ -129,7 +129,7 @@ impl Exchange {
         let payload = envelope.payload();
         let text = match wanted {
             Form::Json => match payload {
-                Some(payload) => json_of(document, payload).to_string(),
+                Some(payload) => json::write(&json_of(document, payload)),
                 None => "{}".to_owned(),
             },
             Form::Plain => match payload {

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::exchange::{Body, Exchange, Fault};
 use super::run::Flowing;
 use crate::expression::{Expression, JsonPath, Value};
-use crate::message::{Document, Edit, Place, fields_of, json_of};
+use crate::message::{Document, Edit, Place, fields_of, json, json_of};
 use crate::plan::{Action, Media};
 
 impl Exchange {
@@ -63,7 +63,7 @@ impl Exchange {
         let mut body = Json::clone(&body);
         change(&mut body);
         let content_type = self.message.content_type.clone();
-        let bytes = Bytes::from(body.to_string());
+        let bytes = Bytes::from(json::write(&body));
         self.message.set_body(Body::Bytes(bytes), content_type);
         Flowing::On
     }
@@ -110,7 +110,7 @@ impl Exchange {
                     return failed("the message's body is empty then");
                 };
                 match media {
-                    Media::Json => json_of(&document, root).to_string(),
+                    Media::Json => json::write(&json_of(&document, root)),
                     Media::Fields => fields_of(&document, root),
                     _ => document.string_value(root),
                 }
@@ -149,5 +149,5 @@ impl Exchange {
 
 /// What a source is in a JSON message: JSON, else a string.
 fn json_source(text: &str) -> Json {
-    serde_json::from_str(text).unwrap_or_else(|_| Json::from(text))
+    json::read(text).unwrap_or_else(|| Json::from(text))
 }

@@ -2,8 +2,9 @@
 //! members are elements, arrays are repeated elements, attributes are members with `@`. A root
 //! array is `jsonArray` with `jsonElement`s. Namespaces are not carried over.
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
+use super::json;
 use super::{Document, Envelope, Name, NodeId, NodeKind};
 
 /// Values inside each other.
@@ -49,7 +50,9 @@ fn add(document: &mut Document, parent: NodeId, name: &str, value: &Value, depth
             }
         }
         Value::Null => {}
-        Value::String(text) => document.text(element, text),
+        Value::String(text) => {
+            document.text(element, json::digits(text).unwrap_or(text));
+        }
         other => document.text(element, &other.to_string()),
     }
 }
@@ -132,16 +135,13 @@ fn value_of(document: &Document, element: NodeId, depth: usize) -> Value {
     }
 }
 
-/// Numbers and truth values are written without quotes where nothing is lost by it.
+/// Numbers, with their digits, and truth values are written without quotes.
 fn primitive(text: &str) -> Value {
     match text {
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
         "null" => Value::Null,
-        text => match text.parse::<Number>() {
-            Ok(number) if number.to_string() == text => Value::Number(number),
-            _ => Value::from(text),
-        },
+        text => json::number_of(text).unwrap_or_else(|| Value::from(text)),
     }
 }
 

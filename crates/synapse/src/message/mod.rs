@@ -7,6 +7,7 @@ mod document;
 mod edit;
 mod envelope;
 mod form;
+pub(crate) mod json;
 mod limits;
 
 pub(crate) use charset::{is_foreign, text_of, without_foreign};

@@ -9,6 +9,8 @@ mod parse;
 
 use serde_json::Value;
 
+use crate::message::json;
+
 /// Values that one path may look at.
 const MAX_VISITS: usize = 1_000_000;
 
@@ -150,7 +152,7 @@ fn length(value: &Value) -> Option<usize> {
     match value {
         Value::Array(items) => Some(items.len()),
         Value::Object(members) => Some(members.len()),
-        Value::String(text) => Some(text.chars().count()),
+        Value::String(_) => json::as_text(value).map(|text| text.chars().count()),
         _ => None,
     }
 }
@@ -238,13 +240,11 @@ impl Test {
                 &length
             }
         };
-        let order = match (found, expected) {
-            (Value::Number(found), Value::Number(expected)) => found
-                .as_f64()
-                .zip(expected.as_f64())
-                .and_then(|(found, expected)| found.partial_cmp(&expected)),
-            (Value::String(found), Value::String(expected)) => Some(found.cmp(expected)),
-            _ => None,
+        let order = match (json::as_number(found), json::as_number(expected)) {
+            (Some(found), Some(expected)) => found.partial_cmp(&expected),
+            _ => json::as_text(found)
+                .zip(json::as_text(expected))
+                .map(|(found, expected)| found.cmp(expected)),
         };
         let equal = order.map_or(found == expected, std::cmp::Ordering::is_eq);
         match comparison {

@@ -87,3 +87,29 @@ fn what_is_no_expression_stays_in_a_format() {
         "${1}v1.5"
     );
 }
+
+#[test]
+fn numbers_keep_their_digits_on_every_way() {
+    let body = r#"{"a":1.50,"b":1e2,"c":12345678901234567890,"d":[2.0]}"#;
+    let message_type = |media: &str| {
+        format!("<property name='messageType' scope='axis2' value='{media}'/><respond/>")
+    };
+    let xml = "<jsonObject><a>1.50</a><b>1e2</b><c>12345678901234567890</c><d>2.0</d></jsonObject>";
+    assert_eq!(run(&message_type("application/xml"), JSON, body).2, xml);
+    let json = run(
+        &message_type(JSON),
+        "application/xml",
+        "<p><q>9.90</q><r>01</r><s>1.</s></p>",
+    )
+    .2;
+    assert_eq!(json, r#"{"p":{"q":9.90,"r":"01","s":"1."}}"#);
+    let read = "<payloadFactory media-type='json'><format>{\"a\":$1,\"d\":$2}</format><args>\
+        <arg evaluator='json' expression='$.a'/><arg evaluator='json' expression='$.d'/></args></payloadFactory><respond/>";
+    assert_eq!(run(read, JSON, body).2, r#"{"a":1.50,"d":[2.0]}"#);
+    let enrich = "<enrich><source xpath='json-eval($.c)'/><target xpath='json-eval($.d[0])'/></enrich><respond/>";
+    let expected = body.replace("[2.0]", "[12345678901234567890]");
+    assert_eq!(run(enrich, JSON, body).2, expected);
+    let found = "<property name='x' scope='transport' expression='json-eval($.l[?(@.n == 1.5)].k)'/><respond/>";
+    let list = r#"{"l":[{"n":1.50,"k":7},{"n":2.50,"k":8}]}"#;
+    assert_eq!(run(found, JSON, list).1["x"], "[7]");
+}
