@@ -27,6 +27,8 @@ impl Form {
             "application/soap+xml" => Some(Self::Soap12),
             "text/xml" => Some(Self::Soap11),
             "application/x-www-form-urlencoded" => Some(Self::Fields),
+            // It need not end.
+            "text/event-stream" => None,
             _ if media.contains("json") => Some(Self::Json),
             _ if media.contains("xml") => Some(Self::Plain),
             _ => media.starts_with("text/").then_some(Self::Text),
@@ -86,7 +88,7 @@ impl Exchange {
                 false => Conversion::Nothing,
             },
             (_, Form::Text) => Conversion::Nothing,
-            (_, Form::Fields) if set.is_none() => Conversion::Nothing,
+            (_, Form::Fields) | (Some(Form::Text), _) if set.is_none() => Conversion::Nothing,
             (Some(_), wanted) => Conversion::Into(wanted),
             (None, _) => Conversion::Impossible,
         }

@@ -12,7 +12,7 @@ use super::run::Flowing;
 use super::settings::Security;
 use crate::compile::shipped_reference;
 use crate::dispatch::{ResourceOutcome, query_parameters};
-use crate::plan::{Flow, Handler, KeyType, Lifecycle, Mediator, SequenceRef};
+use crate::plan::{Flow, Handler, KeyType, Lifecycle, Media, Mediator, SequenceRef};
 
 /// What comes when nothing is left to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,25 +64,32 @@ impl Exchange {
             Handler::Authentication(authenticator) => self.authenticate(authenticator),
             Handler::Quota => self.throttle(),
             Handler::Extension { incoming, .. } => self.enter_all(incoming),
-            Handler::Ports => {
-                let settings = &self.environment.settings;
-                let (http, https) = (settings.http_port, settings.https_port);
-                self.default.set("http.nio.port", http.to_string());
-                self.default.set("https.nio.port", https.to_string());
-                if self.has_body && !self.message.headers.contains_key(CONTENT_TYPE) {
-                    let form = "application/x-www-form-urlencoded";
-                    self.axis2.set("ContentType", form);
-                    form.clone_into(&mut self.content_type);
-                    let value = HeaderValue::from_static(form);
-                    self.message.headers.insert(CONTENT_TYPE, value);
-                }
-                Flowing::On
-            }
+            Handler::Ports => self.set_defaults(),
             Handler::Unknown(element) => match self.environment.settings.security {
                 Security::Off => Flowing::On,
                 Security::Enforce => Flowing::Done(not_executed(element)),
             },
         }
+    }
+
+    /// SynapsePropertiesHandler: the gateway's ports, and a type for what is posted without one.
+    fn set_defaults(&mut self) -> Flowing {
+        let settings = &self.environment.settings;
+        let (http, https) = (settings.http_port, settings.https_port);
+        self.default.set("http.nio.port", http.to_string());
+        self.default.set("https.nio.port", https.to_string());
+        let given = self.message.headers.get(CONTENT_TYPE);
+        if self.has_body
+            && matches!(&*self.method, "POST" | "PUT")
+            && given.is_none_or(HeaderValue::is_empty)
+        {
+            let form = Media::Fields.content_type();
+            self.axis2.set("ContentType", form);
+            form.clone_into(&mut self.content_type);
+            let value = HeaderValue::from_static(form);
+            self.message.headers.insert(CONTENT_TYPE, value);
+        }
+        Flowing::On
     }
 
     fn handle_response(&mut self, handler: &Handler) -> Flowing {

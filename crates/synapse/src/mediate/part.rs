@@ -130,6 +130,7 @@ impl Exchange {
         let Some(envelope) = envelope.filter(|envelope| envelope.is_soap) else {
             return Flowing::Failed(Fault::new(0, "enrich: a SOAP envelope is expected"));
         };
+        self.axis2.remove("NO_ENTITY_BODY");
         if self.message.envelope().is_some_and(|own| own.is_soap) {
             let content_type = self.message.content_type.clone();
             let body = Body::Bytes(Bytes::from(text.to_owned()));

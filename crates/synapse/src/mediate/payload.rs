@@ -134,11 +134,11 @@ impl Exchange {
     /// `enrich` to the body: a body of the same kind leaves the content type as it is; another kind
     /// brings its own.
     pub(super) fn replace_body(&mut self, text: String, media: Media) {
+        self.axis2.remove("NO_ENTITY_BODY");
         if text.is_empty() {
             self.message.set_body(Body::Empty, None);
             return;
         }
-        self.axis2.remove("NO_ENTITY_BODY");
         if self.message.media() != Some(media) {
             if (media, self.message.media()) == (Media::Xml, Some(Media::Fields))
                 && self.axis2_set("messageType").is_none()

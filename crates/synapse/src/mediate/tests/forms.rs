@@ -65,7 +65,7 @@ fn forms_and_texts_are_converted() {
 
 #[test]
 fn a_body_that_cannot_be_converted_keeps_its_type() {
-    for content_type in ["application/octet-stream", "image/png"] {
+    for content_type in ["application/octet-stream", "image/png", "text/event-stream"] {
         for wanted in [JSON, XML, "text/xml", FORM] {
             let (body, left) = converted(wanted, content_type, "\u{1}");
             assert_eq!(
@@ -75,6 +75,16 @@ fn a_body_that_cannot_be_converted_keeps_its_type() {
             );
         }
     }
+}
+
+#[test]
+fn a_text_is_only_called_something_else_without_a_message_type() {
+    let inside = "<property name='ContentType' scope='axis2' value='application/json'/><respond/>";
+    let (_, headers, body) = run(inside, "text/plain", "{}");
+    assert_eq!(
+        (body.as_str(), &headers["content-type"]),
+        ("Request", &JSON.parse().unwrap())
+    );
 }
 
 #[test]
