@@ -389,3 +389,70 @@ fn digest_credentials_are_asked_for_and_the_request_goes_again() {
         }
     }
 }
+
+#[test]
+fn soap_to_rest_as_api_manager_generates_it_sends_soap_and_answers_json() {
+    let Some(corpus) = corpus("rendered SOAP to REST") else {
+        return;
+    };
+    let read =
+        |path: &str| std::fs::read_to_string(corpus.join("rendered/2.x").join(path)).unwrap();
+    let name = "S2RAPI--v1.0.0_APIproductionEndpoint";
+    let artifact = Artifact {
+        name: "S2RAPI".into(),
+        version: "1.0.0".into(),
+        api_definition: Some(read("api/75-soap-to-rest__admin--S2RAPI_v1.0.0.xml")),
+        endpoint_entries_to_be_add: vec![Content {
+            name: name.into(),
+            content: read(&format!("endpoints/75-soap-to-rest__{name}.xml")),
+        }],
+        ..Artifact::default()
+    };
+    let plan = compile(&artifact, &Limits::default()).plan.unwrap();
+    let request = Request {
+        method: "POST",
+        target: "/s2r/1.0.0/getQuote",
+        https: false,
+        headers: HeaderMap::from_iter([
+            (http::header::CONTENT_TYPE, HeaderValue::from_static(JSON)),
+            (
+                http::header::AUTHORIZATION,
+                HeaderValue::from_static("Bearer t"),
+            ),
+        ]),
+        has_body: true,
+        remote: None,
+    };
+    let target = Target {
+        api: 0,
+        resource: found(Vec::new()),
+        rest_url_postfix: "/getQuote",
+    };
+    let environment = Environment {
+        now: 0,
+        message_id: MessageId::default(),
+        settings: Arc::default(),
+    };
+    let (mut exchange, step) = Exchange::start(plan, target, request, environment);
+    assert!(matches!(step, Step::Read(Body::Request, _)), "{step:?}");
+    let body = Bytes::from_static(br#"{"symbol":"a&b"}"#);
+    let sent = call(exchange.read(Ok(Some(body))));
+    assert_eq!(sent.method, "POST");
+    assert!(sent.url.ends_with("/api/"), "{}", sent.url);
+    assert_eq!(sent.headers["content-type"], "text/xml");
+    assert_eq!(sent.headers["soapaction"], "urn:getQuote");
+    assert!(sent.headers.get("authorization").is_none());
+    let envelope = text(&sent);
+    assert!(envelope.starts_with("<soapenv:Envelope"), "{envelope}");
+    assert!(envelope.contains("<web:symbol>a&amp;b</web:symbol>"));
+    assert_eq!(envelope.matches("Envelope>").count(), 1, "{envelope}");
+    let mut response = respond_with(200);
+    let soap = HeaderValue::from_static("text/xml; charset=UTF-8");
+    response.headers.insert("content-type", soap);
+    let step = exchange.response(response, 1);
+    assert!(matches!(step, Step::Read(Body::Response, _)), "{step:?}");
+    let (status, headers, body) =
+        answer(exchange.read(Ok(Some(Bytes::from_static(SOAP.as_bytes())))));
+    assert_eq!((status, body.as_str()), (200, r#"{"q":1}"#));
+    assert_eq!(headers["content-type"], JSON);
+}
