@@ -48,6 +48,8 @@ pub fn conversion(input: &[u8]) {
     let announced = announced
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
+    // Parameters may hold anything.
+    let announced = announced.split(';').next().unwrap_or_default();
     let Body::Bytes(bytes) = &answer.body else {
         return;
     };
