@@ -88,6 +88,10 @@ impl Exchange {
                 false => Conversion::Nothing,
             },
             (_, Form::Text) => Conversion::Nothing,
+            // ContentType alone builds no message (`PropertyMediator.isContentAware`).
+            _ if set.is_none() && !matches!(self.message.body, Body::Bytes(_)) => {
+                Conversion::Nothing
+            }
             (_, Form::Fields) | (Some(Form::Text), _) if set.is_none() => Conversion::Nothing,
             (Some(_), wanted) => Conversion::Into(wanted),
             (None, _) => Conversion::Impossible,

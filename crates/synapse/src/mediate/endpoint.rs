@@ -22,6 +22,7 @@ use crate::plan::{
 
 /// The methods of requests that do no more when they come twice (RFC 9110, 9.2.2).
 const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"];
+
 pub(super) const SOAP_ACTION: &str = "soapaction";
 
 /// A call that is under way.

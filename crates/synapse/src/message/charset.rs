@@ -21,7 +21,7 @@ pub(crate) fn text_of<'b>(bytes: &'b [u8], content_type: &str) -> Option<Cow<'b,
     encoding.decode_without_bom_handling_and_without_replacement(bytes)
 }
 
-/// Whether a body of this type is UTF-8 as far as the type says.
+/// Whether a body of this type is no UTF-8, as far as the type says.
 pub(crate) fn is_foreign(content_type: &str) -> bool {
     charset(content_type).is_some_and(|label| Encoding::for_label(label.as_bytes()) != Some(UTF_8))
 }

@@ -331,7 +331,8 @@ fn query_parameters_are_found_in_any_case() {
 fn a_body_that_was_converted_is_converted_again_for_the_next_endpoint() {
     let group = "<send><endpoint><failover><endpoint name='x'><http uri-template='http://x'/></endpoint>\
         <endpoint name='y'><http uri-template='http://y'/></endpoint></failover></endpoint></send>";
-    let only = format!("<property name='ContentType' scope='axis2' value='{XML}'/>{group}");
+    let looked = "<property name='a' expression='json-eval($.a)'/>";
+    let only = format!("{looked}<property name='ContentType' scope='axis2' value='{XML}'/>{group}");
     for inside in [format!("{}{group}", message_type(XML)), only] {
         let (mut exchange, step) = run_with(&inside, JSON, "{\"a\":1}", &[]);
         let first = call(step);
@@ -343,6 +344,20 @@ fn a_body_that_was_converted_is_converted_again_for_the_next_endpoint() {
         );
         assert_eq!(second.headers["content-type"], XML);
     }
+}
+
+#[test]
+fn content_type_alone_is_another_label_of_what_streams_through() {
+    let inside = format!("<property name='ContentType' scope='axis2' value='{XML}'/>{SEND}");
+    let (mut exchange, step) = start(
+        &artifact(&format!("<inSequence>{inside}</inSequence>")),
+        true,
+    );
+    let sent = call(step);
+    assert_eq!(sent.body, Body::Request);
+    assert_eq!(sent.headers["content-type"], XML);
+    let (status, ..) = answer(exchange.response(respond_with(200), 6));
+    assert_eq!(status, 200);
 }
 
 #[test]
