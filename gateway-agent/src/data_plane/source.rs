@@ -44,8 +44,8 @@ struct State {
     tells_end: bool,
     /// It is a request's: what is left when nobody wants it is read all the same.
     drains: bool,
-    /// The client waits to be told to continue: what it has not begun it need not send.
-    expects: bool,
+    /// The client waits until something is wanted of it; then it is told to continue.
+    waits_to_be_asked: bool,
     /// What has been passed on; `None` once something has been that is not kept.
     kept: Option<Pieces>,
     size: usize,
@@ -139,7 +139,7 @@ impl Source {
         Self(Arc::new(Mutex::new(State {
             tells_end: version == Version::HTTP_2,
             drains: false,
-            expects: headers.contains_key(EXPECT),
+            waits_to_be_asked: headers.contains_key(EXPECT),
             kept: Some(Pieces::default()),
             size: 0,
             keeps: 0,
@@ -258,6 +258,7 @@ impl State {
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(None);
         };
+        self.waits_to_be_asked = false;
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(context) else {
             return match self.poll_patience(context) {
                 Some(silence) => Poll::Ready(Some(Err(
@@ -319,10 +320,9 @@ impl State {
 impl Drop for State {
     fn drop(&mut self) {
         let more_may_come = matches!(self.failure, None | Some(Failure::TooLarge));
-        let is_begun = !self.expects || self.size > 0;
         if self.drains
             && more_may_come
-            && is_begun
+            && !self.waits_to_be_asked
             && !self.is_at_end()
             && let (Some(incoming), Ok(runtime)) =
                 (self.incoming.take(), tokio::runtime::Handle::try_current())

@@ -155,6 +155,7 @@ impl Exchange {
         }
         self.axis2.set("HTTP_SC", status);
         let body = error_body(refused.code, &refused.message, &refused.description);
+        self.announce("application/json");
         self.message
             .set_body(Body::Bytes(body), Some("application/json".into()));
         if let Some(challenge) = &refused.challenge {

@@ -1,8 +1,8 @@
 //! `cache`: responses kept by the requests that they answered. Source: CacheMediator,
 //! HttpRequestHashGenerator.
 
-use http::HeaderMap;
-use http::header::CONTENT_ENCODING;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 
 use super::cors::strip_cors_headers;
 use super::exchange::{Body, Exchange, Message};
@@ -138,6 +138,10 @@ impl Exchange {
         let Some(keeping) = self.keeping.take_if(|_| self.message.is_response) else {
             return;
         };
+        // What is kept leaves without the types that have been set for this message.
+        if !self.message.coded && self.convert().is_err() {
+            return;
+        }
         let body = match &self.message.body {
             Body::Bytes(bytes) if bytes.len() <= keeping.bytes => bytes.clone(),
             Body::Empty => bytes::Bytes::new(),
@@ -147,6 +151,10 @@ impl Exchange {
             return;
         }
         let mut headers: HeaderMap = self.message.headers.clone();
+        let own = self.message.type_text();
+        if let Some(own) = own.and_then(|own| HeaderValue::try_from(own).ok()) {
+            headers.insert(CONTENT_TYPE, own);
+        }
         for name in NEVER {
             headers.remove(name);
         }

@@ -89,7 +89,8 @@ impl Message {
         match self.media()? {
             Media::Xml => Document::parse(self.text()?).ok().map(Envelope::around),
             Media::Json => self.json().map(|json| xml_of(&json)),
-            Media::Text => Some(Envelope::of_text(self.text()?)),
+            // What is no text in its charset is one with replacement characters.
+            Media::Text => Some(Envelope::of_text(&self.any_text())),
             Media::Fields => form_of(self.text()?),
         }
     }
@@ -181,6 +182,7 @@ impl Exchange {
             Body::Bytes(_) | Body::Empty => return None,
         };
         let need = match mediator {
+            Mediator::Collect if self.collects().is_some() && self.must_convert() => Need::Whole,
             Mediator::Collect if read_before => return None,
             Mediator::Collect => Need::UpTo(self.collects()?),
             Mediator::Protect(protection) if self.protects_body(protection) => Need::Whole,
@@ -188,7 +190,9 @@ impl Exchange {
             Mediator::Send(..) | Mediator::Call(_) | Mediator::Respond if self.must_convert() => {
                 Need::Whole
             }
-            Mediator::Send(Some(_), _) | Mediator::Call(Some(_)) if self.plan.formats => {
+            Mediator::Send(Some(endpoint), _) | Mediator::Call(Some(endpoint))
+                if self.plan.formats && self.plan.brings_into_format(endpoint, 0) =>
+            {
                 Need::Whole
             }
             // A session is told by a header of the envelope.

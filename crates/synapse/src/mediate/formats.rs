@@ -8,7 +8,33 @@ use super::convert::Form;
 use super::endpoint::SOAP_ACTION;
 use super::exchange::{Body, Exchange, Fault};
 use crate::message::{Envelope, SOAP_11, SOAP_12};
-use crate::plan::Format;
+use crate::plan::{EndpointKind, EndpointRef, Format, Plan};
+
+/// Endpoints inside each other.
+const MAX_DEPTH: usize = 16;
+
+impl Plan {
+    /// Whether a message to this endpoint may have to be brought into a format; of an endpoint that
+    /// is computed nobody knows.
+    pub(super) fn brings_into_format(&self, reference: &EndpointRef, depth: usize) -> bool {
+        let at = match reference {
+            EndpointRef::Own(at) => *at,
+            EndpointRef::Dynamic(_) => return true,
+            EndpointRef::Missing(_) | EndpointRef::NotExecuted(_) => return false,
+        };
+        let kind = self.endpoints.get(at).map(|endpoint| &endpoint.kind);
+        let inside =
+            |reference| depth >= MAX_DEPTH || self.brings_into_format(reference, depth + 1);
+        match kind {
+            Some(EndpointKind::Leaf(leaf)) => {
+                leaf.format.is_some_and(|format| format != Format::Get)
+            }
+            Some(EndpointKind::Group(group)) => group.children.iter().any(inside),
+            Some(EndpointKind::Indirect(other)) => inside(other),
+            Some(EndpointKind::NotExecuted(_)) | None => false,
+        }
+    }
+}
 
 impl Exchange {
     /// Headers and body as they leave to an endpoint with a format. Types that have been set do not
@@ -19,6 +45,7 @@ impl Exchange {
         }
         match format {
             Format::Get => self.message.set_body(Body::Empty, None),
+            Format::Pox if self.message.body == Body::Empty => {}
             Format::Pox => match self.form() {
                 Some(Form::Plain) | None => {}
                 Some(_) => self.bring_into(Form::Plain)?,

@@ -44,7 +44,7 @@ impl Exchange {
         self.message.set_body(body, Some(content_type.to_owned()));
     }
 
-    fn announce(&mut self, content_type: &'static str) {
+    pub(super) fn announce(&mut self, content_type: &'static str) {
         for name in ["messageType", "ContentType"] {
             self.axis2.set(name, content_type);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -24,6 +24,7 @@ type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How long a connection waits for the next request before it is closed.
 const IDLE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// What is left of the time that a back end says it waits.
 const MARGIN: Duration = Duration::from_millis(500);
 /// How long a connection is used: a name may stand for another address by then. Some connections
@@ -126,7 +127,7 @@ impl Connection {
 
 /// How long the back end says that it waits for the next request: `Keep-Alive: timeout=5`.
 fn waits(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("keep-alive")?.to_str().ok()?;
+    let value = headers.get(&KEEP_ALIVE)?.to_str().ok()?;
     let timeout = value
         .split(',')
         .find_map(|part| part.trim().strip_prefix("timeout="))?;

@@ -194,6 +194,11 @@ fn other_formats_of_endpoints_change_what_they_say() {
         ("<q>1</q>", &XML.parse().unwrap())
     );
     assert_eq!(pox.url, "http://s/o/7");
+    let bare = artifact(
+        "<inSequence><send><endpoint><address uri='http://s' format='pox'/></endpoint></send></inSequence>",
+    );
+    let (_, step) = start(&bare, false);
+    assert_eq!(call(step).body, Body::Empty);
     let get = sent("get", "", JSON, "{}");
     assert_eq!((get.method.as_str(), text(&get)), ("GET", ""));
     assert!(get.headers.get("content-type").is_none());

@@ -387,62 +387,6 @@ fn in_and_out_are_for_requests_and_responses() {
 }
 
 #[test]
-fn kept_responses_answer_until_they_end() {
-    let resource = "<inSequence><cache collector='false' timeout='10'><implementation type='memory' maxSize='5'/>\
-        <onCacheHit><property name='X-Hit' value='1' scope='transport'/><respond/></onCacheHit></cache>\
-        <send><endpoint key='E'/></send></inSequence><outSequence><cache collector='true'/><send/></outSequence>";
-    let plan = compile(&artifact(resource), &Limits::default())
-        .plan
-        .unwrap();
-    let begin = |now| {
-        let target = Target {
-            api: 0,
-            resource: found(Vec::new()),
-            rest_url_postfix: "",
-        };
-        let request = Request {
-            method: "GET",
-            target: "/a/1/x",
-            https: false,
-            headers: HeaderMap::new(),
-            has_body: false,
-            remote: None,
-        };
-        let environment = Environment {
-            now,
-            message_id: MessageId::default(),
-            settings: Arc::default(),
-        };
-        Exchange::start(std::sync::Arc::clone(&plan), target, request, environment)
-    };
-    let (mut exchange, step) = begin(0);
-    call(step);
-    let step = exchange.response(respond_with(200), 0);
-    assert!(
-        matches!(step, Step::Read(Body::Response, Need::UpTo(_))),
-        "{step:?}"
-    );
-    let (_, headers, text) = answer(exchange.read(Ok(Some(Bytes::from_static(b"kept")))));
-    assert_eq!(text, "kept");
-    assert!(headers.get("x-hit").is_none());
-    let (status, headers, text) = answer(begin(9_999).1);
-    assert_eq!((status, text.as_str()), (200, "kept"));
-    assert_eq!(
-        (
-            headers["x-hit"].to_str().unwrap(),
-            headers["x-out"].to_str().unwrap()
-        ),
-        ("1", "2")
-    );
-    let (mut exchange, step) = begin(10_000);
-    call(step);
-    // Too large to be kept: it passes by.
-    let _ = exchange.response(respond_with(200), 10_000);
-    assert_eq!(answer(exchange.read(Ok(None))).2, "Response");
-    call(begin(10_001).1);
-}
-
-#[test]
 fn shipped_sequences_answer_unless_the_artifact_has_its_own() {
     let inside = "<property name='ERROR_CODE' value='900901'/><property name='ERROR_MESSAGE' value='m'/>\
         <property name='ERROR_DETAIL' value='d'/><property name='HTTP_RESPONSE_STATUS_CODE' value='429'/>\

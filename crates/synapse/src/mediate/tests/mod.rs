@@ -5,6 +5,7 @@ mod endpoints;
 mod enrich;
 mod forms;
 mod handlers;
+mod kept;
 mod mediators;
 mod payloads;
 mod threats;
